@@ -1,0 +1,128 @@
+# Makefile - builds, tests and installs Holdfast. `make help` lists the targets.
+# Variables: BUILD=release|debug|asan|tsan|torture  CC=gcc|clang  PREFIX=/usr/local  DESTDIR=
+
+BUILD ?= release
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+CXX := $(if $(findstring clang,$(CC)),clang++,g++)
+PREFIX ?= /usr/local
+DESTDIR ?=
+VERSION := 0.1.0
+SOVERSION := 0
+OBJDIR := build/$(BUILD)$(if $(findstring clang,$(CC)),-clang)
+
+COMMA := ,
+WARN := -Wall -Wextra -Wundef -Wshadow -Wconversion -Wmissing-prototypes -Wstrict-prototypes -Werror
+CFLAGS_release := -O2 -g
+CFLAGS_debug := -O1 -g -DGC_DEBUG=1
+CFLAGS_torture := -O1 -g -DGC_DEBUG=1 -DGC_TORTURE=1
+CFLAGS_asan := -O1 -g -DGC_DEBUG=1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+CFLAGS_tsan := -O1 -g -fsanitize=thread $(if $(findstring clang,$(CC)),,-Wno-tsan)
+ifndef CFLAGS_$(BUILD)
+$(error BUILD=$(BUILD) is not known: release, debug, asan, tsan or torture)
+endif
+CFLAGS := $(CFLAGS_$(BUILD))
+LIB_CFLAGS = -std=c11 -D_GNU_SOURCE -DGC_IMPL -I. -Iapi $(WARN) $(CFLAGS) -fPIC -fvisibility=hidden -pthread -MMD -MP
+
+SOURCES := $(filter-out alloc/mksizeclass.c,$(wildcard runtime/*.c alloc/*.c gc/*.c api/*.c))
+OBJECTS := $(SOURCES:%.c=$(OBJDIR)/lib/%.o)
+LIBHOLDFAST_A := $(OBJDIR)/libholdfast.a
+LIBHOLDFAST_SO := $(OBJDIR)/libholdfast.so.$(VERSION)
+
+.PHONY: all help examples test check check-asan check-tsan check-torture deps generate check-generated format install clean
+all: $(LIBHOLDFAST_A) $(LIBHOLDFAST_SO)
+
+help:
+	@echo 'make                 the static and the shared library, in build/$$BUILD'
+	@echo 'make examples        installs what is missing, builds, runs Examples 1-4 and the step table'
+	@echo 'make test            installs what is missing, runs all tests and script checks'
+	@echo 'make check           unit and public tests of this BUILD only'
+	@echo 'make bench           speed against glibc, jemalloc, mimalloc, bdwgc, Go (BENCH_ARGS="--help")'
+	@echo 'make install         libraries, headers, holdfast.pc under $$DESTDIR$$PREFIX'
+	@echo 'make generate        the generated files: size classes, docs/tuning.md'
+	@echo 'make format          clang-format over all C files'
+	@echo 'make clean           removes build/'
+	@echo 'BUILD=release|debug|asan|tsan|torture  CC=gcc|clang  PREFIX=  DESTDIR='
+
+$(OBJDIR)/lib/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  CC $<"; $(CC) $(LIB_CFLAGS) -c -o $@ $<
+
+# One relocatable object with everything but the public names made local: our short internal names cannot
+# clash with a program's.
+$(LIBHOLDFAST_A): $(OBJECTS)
+	@rm -f $@
+	@ld -r -o $(OBJDIR)/holdfast.o $(OBJECTS)
+	@objcopy --localize-hidden $(OBJDIR)/holdfast.o
+	@echo "  AR $@"; ar rcs $@ $(OBJDIR)/holdfast.o
+
+$(LIBHOLDFAST_SO): $(OBJECTS) api/holdfast.map
+	@echo "  LD $@"; $(CC) $(CFLAGS) -shared -Wl,-soname,libholdfast.so.$(SOVERSION) -Wl,--version-script=api/holdfast.map $(if $(filter tsan asan,$(BUILD)),,-Wl,-z$(COMMA)defs) -o $@ $(OBJECTS) -pthread -ldl
+
+# ---- generated files ----
+$(OBJDIR)/mksizeclass: alloc/mksizeclass.c
+	@mkdir -p $(@D)
+	$(CC) -std=c11 $(WARN) -O2 -o $@ $<
+
+$(OBJDIR)/mktuning: tests/tools/mktuning.c runtime/options.def
+	@mkdir -p $(@D)
+	$(CC) -std=c11 $(WARN) -I. -o $@ $<
+
+generate: $(OBJDIR)/mksizeclass $(OBJDIR)/mktuning
+	$(OBJDIR)/mksizeclass > alloc/sizeclass_tab.h
+	$(OBJDIR)/mktuning > docs/tuning.md
+
+check-generated: $(OBJDIR)/mksizeclass $(OBJDIR)/mktuning
+	$(OBJDIR)/mksizeclass | diff -u alloc/sizeclass_tab.h -
+	$(OBJDIR)/mktuning | diff -u docs/tuning.md -
+
+format:
+	clang-format -i $(filter-out alloc/sizeclass_tab.h,$(shell git ls-files '*.c' '*.h'))
+
+# ---- set-up ----
+deps:
+	@sh tests/tools/install-deps.sh
+
+# ---- examples, benchmarks, tests ----
+include experiments/examples/examples.mk
+include experiments/bench/bench.mk
+include tests/tests.mk
+include tests/unit/unit.mk
+
+examples: deps
+	@$(MAKE) --no-print-directory run-examples
+
+check: run-unit-tests run-public-tests
+
+# Bounded forms for CI. BUILD=tsan: what runs without the stop signal, which the thread sanitizer delivers only
+# inside functions it knows (docs/collection.md); that is marking, sharing, sweeping and the background thread; so cycles do
+# not run beside the program there: the collector's thread would wait for ever for the stop.
+# BUILD=asan: the public tests that stay short under it. BUILD=torture: a cycle at every 200th allocation, on what builds graphs.
+TSAN_TESTS := $(filter-out %/test_fastpath %/test_world,$(UNIT_TESTS)) $(OBJDIR)/tests/test_shadow
+TORTURE_TESTS := $(patsubst %,$(OBJDIR)/tests/%,test_noscan test_strings test_aligned test_shadow)
+ASAN_TESTS := $(patsubst %,$(OBJDIR)/tests/%,test_free test_realloc test_noscan test_zero test_strings test_shadow test_places test_signals)
+check-asan: run-unit-tests $(ASAN_TESTS)
+	sh tests/run.sh $(ASAN_TESTS)
+check-tsan: $(TSAN_TESTS)
+	GC_CONCURRENT=off TSAN_OPTIONS="suppressions=tests/tools/tsan.supp symbolize=0" sh tests/run.sh $^
+check-torture: run-unit-tests $(TORTURE_TESTS)
+	GC_TORTURE=200 sh tests/run.sh $(TORTURE_TESTS)
+
+test: deps
+	@sh tests/tools/test-all.sh
+
+# ---- install ----
+install: all
+	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include
+	install -m 644 $(LIBHOLDFAST_A) $(DESTDIR)$(PREFIX)/lib/libholdfast.a
+	install -m 755 $(LIBHOLDFAST_SO) $(DESTDIR)$(PREFIX)/lib/libholdfast.so.$(VERSION)
+	ln -sf libholdfast.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libholdfast.so.$(SOVERSION)
+	ln -sf libholdfast.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib/libholdfast.so
+	install -m 644 api/gc_alloc.h api/gc_stats.h $(DESTDIR)$(PREFIX)/include/
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' api/holdfast.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/holdfast.pc
+
+clean:
+	rm -rf build
+
+-include $(OBJECTS:.o=.d)

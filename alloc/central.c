@@ -1,0 +1,273 @@
+/* central.c - see central.h. */
+#include "alloc/central.h"
+
+#include "alloc/pageheap.h"
+#include "alloc/slotmap.h"
+#include "alloc/sweep.h"
+
+struct list {
+  uint32_t first, last; /* NO_PAGE when empty */
+};
+
+struct central {
+  struct lock lock;
+  struct list partial[2]; /* [L:CENTRAL] some slot may be free; half gen & 1 is swept */
+  struct list full[2];    /* [L:CENTRAL] no slot is known to be free */
+  struct central_counts counts;
+} __attribute__((aligned(128)));
+
+static struct central centrals[SPAN_CLASSES] GC_OWN_DATA;
+
+static unsigned swept_half(void) { return atomic32_load_relaxed(&heap.gen) & 1; }
+
+void central_init(void) {
+  for (unsigned sc = 0; sc < SPAN_CLASSES; sc++) {
+    centrals[sc].lock.rank = RANK_CENTRAL;
+    for (int half = 0; half < 2; half++)
+      centrals[sc].partial[half] = centrals[sc].full[half] = (struct list){NO_PAGE, NO_PAGE};
+  }
+}
+
+struct central_counts *central_counts(unsigned sc) {
+  return &centrals[sc].counts;
+}
+
+/* ---- lists; all under the class's lock ---- */
+
+static void list_append(struct list *l, uint32_t page) {
+  struct span *s = &heap.spans[page];
+  s->next = NO_PAGE;
+  s->prev = l->last;
+  if (l->last != NO_PAGE)
+    heap.spans[l->last].next = page;
+  else
+    l->first = page;
+  l->last = page;
+}
+
+static void list_push(struct list *l, uint32_t page) {
+  struct span *s = &heap.spans[page];
+  s->prev = NO_PAGE;
+  s->next = l->first;
+  if (l->first != NO_PAGE)
+    heap.spans[l->first].prev = page;
+  else
+    l->last = page;
+  l->first = page;
+}
+
+static void list_remove(struct list *l, uint32_t page) {
+  struct span *s = &heap.spans[page];
+  if (s->prev != NO_PAGE)
+    heap.spans[s->prev].next = s->next;
+  else
+    l->first = s->next;
+  if (s->next != NO_PAGE)
+    heap.spans[s->next].prev = s->prev;
+  else
+    l->last = s->prev;
+}
+
+static struct list *list_of(struct central *c, uint32_t page) {
+  unsigned half = span_is_swept(page) ? swept_half() : !swept_half();
+  return heap.spans[page].partial ? &c->partial[half] : &c->full[half];
+}
+
+/* The state changes under the lock: who holds it and finds SPAN_LISTED may take the span. */
+static uint32_t pop(struct list *l) {
+  uint32_t page = l->first;
+  if (page == NO_PAGE) return NO_PAGE;
+  list_remove(l, page);
+  atomic8_store_release(&heap.spans[page].state, SPAN_SWEEPING);
+  return page;
+}
+
+static void file(struct central *c, unsigned sc, uint32_t page) {
+  struct span *s = &heap.spans[page];
+  GC_CHECK_HELD(&c->lock);
+  s->partial = sc >= 2 && s->live < span_class_slots(sc);
+  list_append(list_of(c, page), page);
+  atomic8_store_release(&s->state, SPAN_LISTED); /* pairs with the acquire in span_wait_swept */
+}
+
+/* ---- the public moves ---- */
+
+void central_give(unsigned sc, uint32_t page) {
+  if (sc >= 2 && heap.spans[page].live == 0) {
+    span_free(page);
+    return;
+  }
+  struct central *c = &centrals[sc];
+  lock_acquire(&c->lock);
+  file(c, sc, page);
+  lock_release(&c->lock);
+}
+
+/* Under the lock. */
+static uint32_t pop_unswept_locked(struct central *c) {
+  unsigned old = !swept_half();
+  uint32_t page = pop(&c->partial[old]);
+  return page != NO_PAGE ? page : pop(&c->full[old]);
+}
+
+/* Two lock operations for a batch, not for a span. */
+unsigned central_sweep(unsigned sc, unsigned most, size_t *freed_pages) {
+  struct central *c = &centrals[sc];
+  uint32_t batch[SWEEP_BATCH], kept[SWEEP_BATCH];
+  unsigned n = 0, keep = 0;
+  lock_acquire(&c->lock);
+  while (n < most && n < SWEEP_BATCH && (batch[n] = pop_unswept_locked(c)) != NO_PAGE) n++;
+  lock_release(&c->lock);
+  for (unsigned i = 0; i < n; i++) {
+    uint32_t page = batch[i];
+    bool empty = !sweep_span(page) || (sc >= 2 && heap.spans[page].live == 0);
+    if (!empty) {
+      kept[keep++] = page;
+      continue;
+    }
+    *freed_pages += span_pages(page);
+    span_free(page);
+  }
+  if (keep != 0) {
+    lock_acquire(&c->lock);
+    for (unsigned i = 0; i < keep; i++) file(c, sc, kept[i]);
+    lock_release(&c->lock);
+  }
+  return n;
+}
+
+static size_t room_bytes(unsigned sc, uint32_t page) {
+  return (size_t)(span_class_slots(sc) - heap.spans[page].live) * span_class_size(sc);
+}
+
+/* What a cache gives back: counted, and filed unless it is empty and the caller's to free. Returns the bytes of free
+ * slots. While marking runs an empty one is filed too, for the sweeper. The count is taken under the lock, so that no
+ * gc_free is half done; a used up span in which nothing was freed meanwhile need not be counted. */
+static size_t retire_locked(struct central *c, unsigned sc, uint32_t page, bool used_up, bool *empty) {
+  struct span *s = &heap.spans[page];
+  s->owner = 0;
+  s->live = (uint16_t)(used_up && !s->partial ? span_class_slots(sc) : span_count_live(page));
+  atomic8_store_release(&s->state, SPAN_SWEEPING);
+  size_t room = room_bytes(sc, page); /* once filed it is anybody's */
+  *empty = s->live == 0 && !heap_is_marking();
+  if (!*empty) file(c, sc, page);
+  return room;
+}
+
+static uint32_t pop_for_cache(struct central *c, bool *swept) {
+  uint32_t page = pop(&c->partial[swept_half()]);
+  *swept = page != NO_PAGE;
+  return *swept ? page : pop_unswept_locked(c);
+}
+
+/* An unswept span that turns out to be full goes back, and another is taken. Each costs a look, so their number is
+ * bounded. */
+static uint32_t with_room(struct central *c, unsigned sc, uint32_t page, bool swept) {
+  for (int i = 0; page != NO_PAGE; i++) {
+    if (!swept) sweep_span(page);
+    if (heap.spans[page].live < span_class_slots(sc)) return page;
+    if (i == SWEEP_BATCH) break;
+    lock_acquire(&c->lock);
+    file(c, sc, page);
+    page = pop_for_cache(c, &swept);
+    lock_release(&c->lock);
+  }
+  if (page != NO_PAGE) central_give(sc, page);
+  return NO_PAGE;
+}
+
+static uint32_t take_new(unsigned sc) {
+  sweep_before_growing(span_class_pages(sc));
+  return span_alloc(sc);
+}
+
+/* One lock operation for both in the usual case. */
+uint32_t central_exchange(unsigned sc, uint32_t old, bool used_up) {
+  struct central *c = &centrals[sc];
+  bool swept, empty = false;
+  size_t unused = 0;
+  lock_acquire(&c->lock);
+  if (old != NO_PAGE) unused = retire_locked(c, sc, old, used_up, &empty);
+  uint32_t page = pop_for_cache(c, &swept);
+  lock_release(&c->lock);
+  if (empty) span_free(old);
+  page = with_room(c, sc, page, swept);
+  if (page == NO_PAGE) page = take_new(sc);
+  size_t room = page != NO_PAGE ? room_bytes(sc, page) : 0;
+  if (room != unused) atomic_add(&heap.live, room - unused);
+  return page;
+}
+
+bool central_return(unsigned sc, uint32_t page, atomic_u8 *bytes, uint64_t mask) {
+  struct central *c = &centrals[sc];
+  bool empty;
+  lock_acquire(&c->lock);
+  bool ok = !heap_is_marking();
+  if (ok) group_store(bytes, mask, 0);
+  size_t unused = retire_locked(c, sc, page, false, &empty);
+  lock_release(&c->lock);
+  if (unused != 0) atomic_sub(&heap.live, unused);
+  if (empty) span_free(page);
+  return ok;
+}
+
+bool central_claim(unsigned sc, uint32_t page) {
+  struct central *c = &centrals[sc];
+  lock_acquire(&c->lock);
+  bool ours = atomic8_load_acquire(&heap.spans[page].state) == SPAN_LISTED && span_is_swept(page);
+  if (ours) {
+    list_remove(list_of(c, page), page);
+    atomic8_store_release(&heap.spans[page].state, SPAN_SWEEPING);
+  }
+  lock_release(&c->lock);
+  return ours;
+}
+
+/* A listed span changes lists, or leaves them when that was its last object. */
+static bool refile(struct central *c, uint32_t page) {
+  struct span *s = &heap.spans[page];
+  list_remove(list_of(c, page), page);
+  s->live--;
+  if (s->live == 0) {
+    atomic8_store_release(&s->state, SPAN_SWEEPING);
+    return true;
+  }
+  s->partial = 1;
+  list_push(list_of(c, page), page); /* first: its memory is warm */
+  return false;
+}
+
+bool central_free_slot(unsigned sc, uint32_t page, atomic_u8 *state) {
+  struct central *c = &centrals[sc];
+  struct span *s = &heap.spans[page];
+  bool empty = false;
+  if (slot_free_later(state)) return true;
+  lock_acquire(&c->lock);
+  unsigned where = atomic8_load_acquire(&s->state);
+  bool ours = where == SPAN_CACHED || (where == SPAN_LISTED && span_is_swept(page));
+  if (ours) {
+    atomic8_store_relaxed(&s->zeroed, 0);
+    atomic8_store_release(state, 0); /* pairs with the fence in claim_group: zeroed is seen cleared */
+    atomic_add(&c->counts.freed, 1);
+    if (where == SPAN_LISTED) {
+      atomic_sub(&heap.live, span_class_size(sc));
+      empty = refile(c, page);
+    } else {
+      s->partial = 1; /* retire_locked must count */
+    }
+  }
+  lock_release(&c->lock);
+  if (empty) span_free(page);
+  return ours;
+}
+
+/* ---- checking ---- */
+
+void central_each(unsigned sc, void (*f)(uint32_t page, bool partial, bool swept, void *arg), void *arg) {
+  struct central *c = &centrals[sc];
+  for (unsigned half = 0; half < 2; half++) {
+    bool swept = half == swept_half();
+    for (uint32_t p = c->partial[half].first; p != NO_PAGE; p = heap.spans[p].next) f(p, true, swept, arg);
+    for (uint32_t p = c->full[half].first; p != NO_PAGE; p = heap.spans[p].next) f(p, false, swept, arg);
+  }
+}

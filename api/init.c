@@ -1,0 +1,70 @@
+/* init.c - puts the layers together: order of initialisation, what happens at a thread's end and at fork. */
+#include "runtime/init.h"
+
+#include <pthread.h>
+
+#include "alloc/cache.h"
+#include "alloc/central.h"
+#include "alloc/pageheap.h"
+#include "alloc/slotmap.h"
+#include "api/object.h"
+#include "gc/background.h"
+#include "gc/collector.h"
+#include "gc/cycle.h"
+#include "gc/trace.h"
+#include "gc/workers.h"
+#include "gc_alloc.h"
+#include "runtime/dirty.h"
+#include "runtime/images.h"
+#include "runtime/interpose.h"
+#include "runtime/options.h"
+#include "runtime/thread.h"
+#include "runtime/world.h"
+
+void (*runtime_init_hook)(void) = gc_init;
+
+static bool initialised GC_OWN_DATA; /* plain: set before the program can have a second thread */
+
+static void on_thread_exit(struct thread *t) {
+  if (t->cache != NULL) cache_retire(t->cache);
+  t->cache = NULL;
+}
+
+static void before_fork(void) {
+  thread_register_self();
+  cycle_fork_lock();
+}
+
+/* The other threads are gone: their records and caches go back, our own threads start anew when needed. */
+static void after_fork_in_child(void) {
+  threads_fork_child();
+  workers_fork_child();
+  background_fork_child();
+  collector_fork_child();
+  dirty_fork_child();
+  limits_fork_child();
+  caches_fork_child();
+  cycle_fork_unlock();
+}
+
+/* Lower layers first; the handler before the first thread that it may meet. */
+void gc_init(void) {
+  if (GC_LIKELY(initialised)) return;
+  initialised = true;
+  options_read();
+  sizeclass_init(options.one_past_end);
+  heap_reserve();
+  if (!slotmap_init() || !pageheap_init()) fatal("the system refuses memory for the page tables");
+  central_init();
+  trace_init();
+  cycle_init();
+  thread_exit_hook = on_thread_exit;
+  interpose_init();
+  images_init();
+  world_init();
+  threads_init();
+  pthread_atfork(before_fork, cycle_fork_unlock, after_fork_in_child);
+}
+
+/* Before the program's own constructors, so that the thread that runs them is known as the main one. */
+__attribute__((constructor(101))) static void at_load(void) { gc_init(); }

@@ -1,0 +1,30 @@
+/* object.h - what the files of api/ share. */
+#ifndef HOLDFAST_OBJECT_H
+#define HOLDFAST_OBJECT_H
+
+#include "runtime/init.h"
+#include "runtime/thread.h"
+
+/* Every public call that touches the heap does so between these two: the library is initialised, the thread is
+ * known, and it will not be stopped. A thread that nobody told us of would run on while the world is stopped. */
+GC_INLINE void library_enter(void) {
+  runtime_ensure_init();
+  thread_register_self();
+  thread_defer_stops();
+}
+GC_INLINE void library_leave(void) { thread_allow_stops(); }
+
+extern const char zero_size_object[16];
+
+/* A full collection: this thread's cache is given back first, all is swept after. */
+void collect_fully(void);
+/* After memory was refused: the same, and free pages go back to the system. */
+void collect_for_memory(void);
+
+/* Calls the program's pressure callback. False: there is none, or this thread is inside it. */
+bool pressure_call(size_t bytes_wanted);
+/* After pageheap_note: a cycle may be due, and the program may have to be told. Stops allowed. */
+void limits_attend(void);
+void limits_fork_child(void);
+
+#endif

@@ -1,0 +1,173 @@
+/* stats.c - gc_read_stats and its two text forms, both made from one table of fields. */
+#include <stddef.h>
+#include <string.h>
+
+#include "alloc/cache.h"
+#include "alloc/central.h"
+#include "alloc/pageheap.h"
+#include "api/object.h"
+#include "gc/cycle.h"
+#include "gc_stats.h"
+#include "runtime/init.h"
+#include "runtime/thread.h"
+
+/* What a struct gc_stats holds: the scalar fields, in order of printing, with their unit. */
+static const struct field {
+  const char *name, *unit;
+  size_t offset;
+} fields[] = {
+#define FIELD(name, unit) \
+  { #name, unit, offsetof(struct gc_stats, name) }
+    FIELD(alloc, "B"),
+    FIELD(total_alloc, "B"),
+    FIELD(sys, "B"),
+    FIELD(mallocs, ""),
+    FIELD(frees, ""),
+    FIELD(heap_alloc, "B"),
+    FIELD(heap_sys, "B"),
+    FIELD(heap_idle, "B"),
+    FIELD(heap_inuse, "B"),
+    FIELD(heap_released, "B"),
+    FIELD(heap_objects, ""),
+    FIELD(gc_sys, "B"),
+    FIELD(memory_limit, "B"),
+    FIELD(hard_limit, "B"),
+    FIELD(next_gc, "B"),
+    FIELD(last_gc, "ns"),
+    FIELD(pause_total_ns, "ns"),
+    FIELD(num_gc, ""),
+    FIELD(num_forced_gc, ""),
+    FIELD(gc_cpu_ns, "ns"),
+    FIELD(gc_assist_ns, "ns"),
+    FIELD(live_bytes, "B"),
+    FIELD(stack_scan_bytes, "B"),
+    FIELD(root_scan_bytes, "B"),
+#undef FIELD
+};
+#define FIELDS (sizeof fields / sizeof fields[0])
+/* A field added to the struct and not to the table is caught here. */
+_Static_assert(offsetof(struct gc_stats, pause_ns) == (FIELDS + 1) * sizeof(uint64_t), "every scalar field has a row");
+
+static uint64_t value(const struct gc_stats *s, const struct field *f) {
+  uint64_t v;
+  memcpy(&v, (const char *)s + f->offset, sizeof v);
+  return v;
+}
+
+/* ---- reading ---- */
+
+/* The mask is read first: a refill between the two reads then counts too much, never below 0. */
+static uint64_t handed_out(const struct cache *k, unsigned sc) {
+  uint64_t mask = atomic_load_acquire((const atomic_word *)(const void *)&k->group[sc].free);
+  uint64_t taken = atomic_load_relaxed(&k->span[sc].taken), kept = count_bits(mask);
+  return taken > kept ? taken - kept : 0;
+}
+
+static void read_class(struct gc_stats *out, unsigned sc) {
+  const struct central_counts *counts = central_counts(sc);
+  struct gc_stats_class *c = &out->by_size[sc / 2];
+  uint64_t freed = atomic_load_relaxed(&counts->freed), taken = atomic_load_relaxed(&counts->retired);
+  for (struct cache *k = cache_first(); k != NULL; k = k->next) taken += handed_out(k, sc);
+  c->size = span_class_size(sc);
+  c->mallocs += taken;
+  c->frees += freed;
+  out->mallocs += taken;
+  out->frees += freed;
+  out->total_alloc += sc < 2 ? atomic_load_relaxed(&counts->large_bytes) : taken * c->size;
+  out->heap_alloc += sc < 2
+                         ? atomic_load_relaxed(&counts->large_bytes) - atomic_load_relaxed(&counts->large_freed_bytes)
+                         : (taken - freed) * c->size;
+}
+
+/* Of the objects that share a block one is counted with the block; the others count as allocated, and at
+ * once as freed: the block is the object that stays. */
+static void read_tiny(struct gc_stats *out) {
+  for (struct cache *k = cache_first(); k != NULL; k = k->next) {
+    uint64_t n = atomic_load_relaxed(&k->tiny_objects) - atomic_load_relaxed(&k->tiny_blocks);
+    out->mallocs += n;
+    out->frees += n;
+  }
+}
+
+static void read_heap(struct gc_stats *out) {
+  struct pageheap_totals t = pageheap_totals();
+  caches_lock();
+  for (unsigned sc = 0; sc < SPAN_CLASSES; sc++) read_class(out, sc);
+  caches_unlock();
+  out->heap_objects = out->mallocs - out->frees;
+  read_tiny(out);
+  out->alloc = out->heap_alloc;
+  out->heap_sys = t.sys;
+  out->heap_inuse = t.inuse;
+  out->heap_idle = t.sys - t.inuse;
+  out->heap_released = t.released;
+  out->gc_sys = t.metadata;
+  out->sys = out->heap_sys + out->gc_sys;
+}
+
+static void read_cycles(struct gc_stats *out) {
+  struct cycle_stats s;
+  cycle_read_stats(&s);
+  out->memory_limit = s.memory_limit;
+  out->hard_limit = s.hard_limit;
+  out->next_gc = s.next_gc;
+  out->last_gc = s.last_gc;
+  out->pause_total_ns = s.pause_total_ns;
+  out->num_gc = s.num_gc;
+  out->num_forced_gc = s.num_forced;
+  out->gc_cpu_ns = s.cpu_ns + s.assist_ns;
+  out->gc_assist_ns = s.assist_ns;
+  out->live_bytes = s.live_bytes;
+  out->stack_scan_bytes = s.stack_bytes;
+  out->root_scan_bytes = s.root_bytes;
+  memcpy(out->pause_ns, s.pause_ns, sizeof out->pause_ns);
+  memcpy(out->pause_end, s.pause_end, sizeof out->pause_end);
+  memcpy(out->pause_hist, s.pause_hist, sizeof out->pause_hist);
+}
+
+void gc_read_stats(struct gc_stats *out) {
+  runtime_ensure_init();
+  memset(out, 0, sizeof *out);
+  out->struct_size = sizeof *out;
+  read_cycles(out);
+  library_enter();
+  read_heap(out);
+  library_leave();
+}
+
+/* ---- text ---- */
+
+static void json_array(FILE *to, const char *name, const uint64_t *v, size_t n) {
+  fprintf(to, "  \"%s\": [", name);
+  for (size_t i = 0; i < n; i++) fprintf(to, "%s%llu", i == 0 ? "" : ", ", (unsigned long long)v[i]);
+  fprintf(to, "],\n");
+}
+
+int gc_stats_print_json(FILE *to, const struct gc_stats *s) {
+  fprintf(to, "{\n");
+  for (size_t i = 0; i < FIELDS; i++)
+    fprintf(to, "  \"%s\": %llu,\n", fields[i].name, (unsigned long long)value(s, &fields[i]));
+  json_array(to, "pause_ns", s->pause_ns, GC_STATS_PAUSES);
+  json_array(to, "pause_end", s->pause_end, GC_STATS_PAUSES);
+  json_array(to, "pause_hist", s->pause_hist, GC_STATS_BUCKETS);
+  fprintf(to, "  \"by_size\": [\n");
+  for (size_t i = 0; i < GC_STATS_CLASSES; i++)
+    fprintf(to, "    {\"size\": %llu, \"mallocs\": %llu, \"frees\": %llu}%s\n", (unsigned long long)s->by_size[i].size,
+            (unsigned long long)s->by_size[i].mallocs, (unsigned long long)s->by_size[i].frees,
+            i + 1 < GC_STATS_CLASSES ? "," : "");
+  fprintf(to, "  ]\n}\n");
+  return ferror(to) ? -1 : 0;
+}
+
+int gc_stats_print_table(FILE *to, const struct gc_stats *s) {
+  for (size_t i = 0; i < FIELDS; i++)
+    fprintf(to, "%-18s %20llu %s\n", fields[i].name, (unsigned long long)value(s, &fields[i]), fields[i].unit);
+  fprintf(to, "\n%10s %14s %14s %14s\n", "size", "mallocs", "frees", "objects");
+  for (size_t i = 0; i < GC_STATS_CLASSES; i++) {
+    const struct gc_stats_class *c = &s->by_size[i];
+    if (c->mallocs == 0) continue;
+    fprintf(to, "%10llu %14llu %14llu %14llu\n", (unsigned long long)c->size, (unsigned long long)c->mallocs,
+            (unsigned long long)c->frees, (unsigned long long)(c->mallocs - c->frees));
+  }
+  return ferror(to) ? -1 : 0;
+}

@@ -1,0 +1,202 @@
+/* roots.c - see roots.h. */
+#include "gc/roots.h"
+
+#include "alloc/cache.h"
+#include "runtime/images.h"
+#include "runtime/lock.h"
+#include "runtime/meta.h"
+#include "runtime/os.h"
+#include "runtime/thread.h"
+#include "runtime/world.h"
+
+/* A table of ranges that grows by doubling. */
+struct table {
+  struct range *at;
+  size_t count, room;
+};
+
+static struct {
+  struct table pieces; /* [STW; const while marking] */
+  struct table words;  /* [STW] single words: slots and tiny blocks that caches hold */
+  atomic_word next;    /* [A] the next piece to take */
+  uint64_t bytes, stack_bytes;
+  char *sp;   /* the stopper's stack */
+  bool brief; /* for world_stop */
+  struct lock lock;
+  struct table user; /* [L:ROOTS; STW] registered ranges */
+} roots GC_OWN_DATA = {.lock = LOCK_INIT(ROOTS)};
+
+static bool table_add(struct table *t, struct range r) {
+  if (t->count == t->room) {
+    size_t room = t->room != 0 ? 2 * t->room : 4096;
+    struct range *bigger = meta_map(room * sizeof *bigger);
+    if (bigger == NULL) return false;
+    for (size_t i = 0; i < t->count; i++) bigger[i] = t->at[i];
+    if (t->at != NULL) os_unreserve(t->at, round_up(t->room * sizeof *t->at, os_page_size()));
+    t->at = bigger;
+    t->room = room;
+  }
+  t->at[t->count++] = r;
+  return true;
+}
+
+/* Got at the start: the first cycle may be the one that memory was refused for. */
+bool roots_init(void) {
+  struct range none = {NULL, NULL};
+  return table_add(&roots.pieces, none) && table_add(&roots.words, none);
+}
+
+/* The words that lie wholly in the range. */
+static struct range whole_words(struct range r) {
+  r.lo = (char *)round_up((uintptr_t)r.lo, sizeof(uintptr_t));
+  r.hi = (char *)round_down((uintptr_t)r.hi, sizeof(uintptr_t));
+  if (r.lo > r.hi) r.hi = r.lo;
+  return r;
+}
+
+/* Losing a root would free a live object: without memory for the list there is no safe way on. */
+static void add_range(void *arg, struct range r) {
+  (void)arg;
+  r = whole_words(r);
+  roots.bytes += (uint64_t)(r.hi - r.lo);
+  for (char *lo = r.lo; lo < r.hi; lo += ROOT_PIECE) {
+    struct range piece = {lo, (size_t)(r.hi - lo) > ROOT_PIECE ? lo + ROOT_PIECE : r.hi};
+    if (!table_add(&roots.pieces, piece)) fatal("no memory for the list of roots");
+  }
+}
+
+static struct range mapping_of(const char *p) {
+  struct range mapping;
+  if (!os_mapping_of(p, &mapping)) fatal("the stack of a thread is not mapped");
+  return mapping;
+}
+
+/* A thread on a signal stack or a coroutine's: that stack from the stack pointer up, and all of its normal
+ * stack, since where that one was left is not known. */
+static void add_other_stack(const struct thread *t) {
+  struct range other = t->other_stack;
+  if (other.lo == NULL) other = (struct range){t->sp, mapping_of(t->sp).hi};
+  add_range(NULL, other);
+  add_range(NULL, (struct range){mapping_of(t->stack_base - 1).lo, t->stack_base});
+}
+
+static void add_stack(const struct thread *t) {
+  if (t->other_stack.lo == NULL && t->sp >= t->stack_lo && t->sp < t->stack_base)
+    add_range(NULL, (struct range){t->sp, t->stack_base});
+  else
+    add_other_stack(t);
+}
+
+static void add_thread(struct thread *t) {
+  uint64_t before = roots.bytes;
+  if (t->state == THREAD_DEAD) return;
+  add_range(NULL, (struct range){(char *)&t->start_arg, (char *)(&t->start_arg + 1)});
+  if (t->state != THREAD_RUNNING) return;
+  images_walk_tls(t, add_range, NULL);
+  add_stack(t);
+  roots.stack_bytes += roots.bytes - before;
+}
+
+void roots_add_word(void *unused, const void *p) {
+  (void)unused;
+  struct range none = {(char *)(uintptr_t)p, NULL}; /* the table holds ranges; a word is the first half of one */
+  if (!table_add(&roots.words, none)) fatal("no memory for the list of roots");
+}
+
+static void on_locked_images(void *unused) {
+  (void)unused;
+  world_stop(roots.sp, roots.brief);
+}
+
+void roots_stop_and_gather(char *sp, bool brief) {
+  roots.sp = sp;
+  roots.brief = brief;
+  roots.pieces.count = roots.words.count = 0;
+  roots.bytes = roots.stack_bytes = 0;
+  images_stop_and_walk(on_locked_images, add_range, NULL);
+  for (struct thread *t = threads_first(); t != NULL; t = threads_next(t)) add_thread(t);
+  for (size_t i = 0; i < roots.user.count; i++) add_range(NULL, roots.user.at[i]);
+}
+
+/* ---- hints ---- */
+
+#define HINT_BYTES (64 * MIB) /* read at most: the loader's lock is held meanwhile */
+#define HINT_STACK (64 * KIB) /* of a thread that was never stopped */
+
+static GC_NO_SANITIZE void hint_words(const char *lo, const char *hi) {
+  for (; lo < hi; lo += sizeof(uintptr_t)) {
+    uintptr_t w = racy_load_word(lo);
+    struct range word = {(char *)w, NULL};
+    if (heap_contains(w) && !table_add(&roots.words, word)) return; /* without memory: fewer hints */
+  }
+}
+
+static void hint_range(void *unused, struct range r) {
+  (void)unused;
+  r = whole_words(r);
+  size_t room = HINT_BYTES - min_size(HINT_BYTES, roots.bytes), n = min_size((size_t)(r.hi - r.lo), room);
+  roots.bytes += n;
+  hint_words(r.lo, r.lo + round_down(n, sizeof(uintptr_t)));
+}
+
+/* Through the kernel: a thread that ended without telling us may have no stack any more. */
+static void hint_stack(const struct thread *t) {
+  static char copy[HINT_STACK] GC_OWN_DATA;
+  bool known = t->sp >= t->stack_lo && t->sp < t->stack_base;
+  size_t used = known ? (size_t)(t->stack_base - t->sp) : HINT_STACK;
+  used = round_down(min_size(min_size(used, HINT_STACK), (size_t)(t->stack_base - t->stack_lo)), sizeof(uintptr_t));
+  if (os_read_memory(copy, t->stack_base - used, used)) hint_words(copy, copy + used);
+}
+
+void roots_hint(bool stacks) {
+  roots.pieces.count = roots.words.count = 0;
+  roots.bytes = roots.stack_bytes = 0;
+  images_stop_and_walk(NULL, hint_range, NULL);
+  threads_lock(); /* no thread on the list has given its stack back */
+  for (struct thread *t = threads_first(); stacks && t != NULL; t = threads_next(t))
+    if (t->state == THREAD_RUNNING) hint_stack(t);
+  threads_unlock();
+  lock_acquire(&roots.lock); /* nor the program its range */
+  for (size_t i = 0; i < roots.user.count; i++) hint_range(NULL, roots.user.at[i]);
+  lock_release(&roots.lock);
+  roots_seal();
+}
+
+void roots_discard(void) { atomic_store_relaxed(&roots.next, roots.pieces.count); }
+
+void roots_seal(void) {
+  add_range(NULL, (struct range){(char *)roots.words.at, (char *)(roots.words.at + roots.words.count)});
+  roots_rewind();
+}
+
+void roots_rewind(void) { atomic_store_relaxed(&roots.next, 0); }
+
+bool roots_take(struct range *piece) {
+  if (atomic_load_relaxed(&roots.next) >= roots.pieces.count) return false;
+  size_t i = atomic_add(&roots.next, 1);
+  if (i >= roots.pieces.count) return false;
+  *piece = roots.pieces.at[i];
+  return true;
+}
+
+uint64_t roots_bytes(void) { return roots.bytes; }
+uint64_t roots_stack_bytes(void) { return roots.stack_bytes; }
+
+bool roots_add(char *lo, char *hi) {
+  lock_acquire(&roots.lock);
+  bool ok = table_add(&roots.user, (struct range){lo, hi});
+  lock_release(&roots.lock);
+  return ok;
+}
+
+void roots_remove(char *lo, char *hi) {
+  struct table *t = &roots.user;
+  lock_acquire(&roots.lock);
+  for (size_t i = 0; i < t->count;) {
+    if (t->at[i].lo >= lo && t->at[i].hi <= hi)
+      t->at[i] = t->at[--t->count];
+    else
+      i++;
+  }
+  lock_release(&roots.lock);
+}

@@ -1,0 +1,32 @@
+/* roots.h - where marking starts: the data of every loaded object, thread-local storage, stacks and
+ * registers, ranges the program registered, and what threads' caches hold. The list is made with the
+ * world stopped, in pieces that markers take one at a time. */
+#ifndef HOLDFAST_ROOTS_H
+#define HOLDFAST_ROOTS_H
+
+#include "runtime/atomic.h"
+
+bool roots_init(void); /* false when memory for the list is refused */
+
+/* Stops the world and lists all roots but those of caches. sp: see world_stop. */
+void roots_stop_and_gather(char *sp, bool brief); /* brief: see world_stop */
+/* Then: single words, and the end of the list. */
+void roots_add_word(void *unused, const void *p);
+void roots_seal(void);
+
+/* Lists, while the program runs, words that point into the heap from data, registered ranges and, with stacks, from
+ * about where stacks are in use: hints where to start. They miss what moves, and find what is dead. */
+void roots_hint(bool stacks);
+void roots_discard(void); /* the rest of the list, which is worthless once the world runs again */
+
+/* The next piece nobody has taken; false when there is none. Markers call it at the same time. */
+bool roots_take(struct range *piece);
+void roots_rewind(void); /* hand all pieces out again: the verifier's second look */
+
+uint64_t roots_bytes(void), roots_stack_bytes(void); /* of the last list */
+
+/* User ranges. add: false when memory is refused. remove: all that lie within [lo, hi). */
+bool roots_add(char *lo, char *hi);
+void roots_remove(char *lo, char *hi);
+
+#endif

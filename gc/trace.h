@@ -1,0 +1,26 @@
+/* trace.h - one line per cycle on stderr, when GC_TRACE=1. Grammar: docs/collection.md. */
+#ifndef HOLDFAST_TRACE_H
+#define HOLDFAST_TRACE_H
+
+#include "runtime/base.h"
+
+/* Moments of a cycle, monotonic ns. */
+enum { AT_START, AT_STOP, AT_STOPPED, AT_MARKED, AT_RESUME, AT_END, AT_COUNT };
+
+#define TRACE_ROUNDS 8
+
+struct cycle_record {
+  uint64_t number, heap_before, live_after, objects, next_gc;
+  uint64_t at[AT_COUNT];        /* of the last stop */
+  uint64_t assist_ns;           /* CPU time that threads of the program gave */
+  uint64_t longest_ns;          /* the longest stop */
+  uint64_t pages[TRACE_ROUNDS]; /* OS pages found dirty by each round of cleaning */
+  unsigned reason, markers, overflows, stops, rounds, turns;
+  const char *why;   /* not beside the program, a literal */
+  bool beside, lost; /* marked beside the program; the tracker went away meanwhile */
+};
+
+void trace_init(void); /* the program's start, for the @ column */
+void trace_cycle(const struct cycle_record *r);
+
+#endif

@@ -1,0 +1,128 @@
+/* images_linux.c - see images.h; glibc's loader. */
+#include "runtime/images.h"
+
+#include <dlfcn.h>
+#include <link.h>
+#include <string.h>
+
+#include "runtime/atomic.h"
+#include "runtime/lock.h"
+#include "runtime/os.h"
+#include "runtime/thread.h"
+
+#define TLS_MODULES_MAX 1024 /* objects with thread-local storage; more are reported, once, by fatal() */
+
+struct tls_module {
+  size_t id, size;
+};
+
+static struct {
+  struct tls_module module[TLS_MODULES_MAX]; /* [STW] */
+  size_t modules;                            /* [STW] */
+  size_t control_block;                      /* [const] bytes of glibc's struct pthread; 0: unknown */
+  size_t static_size;                        /* [const] bytes of static TLS below the thread pointer; 0: unknown */
+} tls GC_OWN_DATA;
+
+/* Made by the linker for GC_OWN_DATA. */
+extern char __start_holdfast_data[] __attribute__((visibility("hidden")));
+extern char __stop_holdfast_data[] __attribute__((visibility("hidden")));
+
+struct walk {
+  void (*stop)(void *arg);
+  void (*range)(void *arg, struct range r);
+  void *arg;
+  bool stopped;
+};
+
+/* Reports r without the part that lies in hole. */
+static void range_without(struct walk *w, struct range r, struct range hole) {
+  if (hole.lo >= r.hi || hole.hi <= r.lo) {
+    if (r.lo < r.hi) w->range(w->arg, r);
+    return;
+  }
+  if (r.lo < hole.lo) w->range(w->arg, (struct range){r.lo, hole.lo});
+  if (hole.hi < r.hi) w->range(w->arg, (struct range){hole.hi, r.hi});
+}
+
+static void add_segment(struct walk *w, struct range segment, struct range relro) {
+  struct range own = {__start_holdfast_data, __stop_holdfast_data};
+  /* What is read-only after relocation was written before any object existed. */
+  if (relro.lo <= segment.lo && relro.hi > segment.lo) segment.lo = relro.hi < segment.hi ? relro.hi : segment.hi;
+  segment.lo = (char *)round_up((uintptr_t)segment.lo, sizeof(uintptr_t));
+  segment.hi = (char *)round_down((uintptr_t)segment.hi, sizeof(uintptr_t));
+  range_without(w, segment, own);
+}
+
+static void add_tls_module(const struct dl_phdr_info *info, size_t size) {
+  if (info->dlpi_tls_modid == 0 || size == 0) return;
+  if (tls.modules == TLS_MODULES_MAX) fatal("more than %d loaded objects have thread-local storage", TLS_MODULES_MAX);
+  tls.module[tls.modules++] = (struct tls_module){info->dlpi_tls_modid, size};
+}
+
+static struct range phdr_range(const struct dl_phdr_info *info, const ElfW(Phdr) * p) {
+  char *lo = (char *)info->dlpi_addr + p->p_vaddr;
+  return (struct range){lo, lo + p->p_memsz};
+}
+
+static int visit(struct dl_phdr_info *info, size_t size, void *arg) {
+  struct walk *w = arg;
+  struct range relro = {NULL, NULL};
+  (void)size;
+  if (!w->stopped && w->stop != NULL) {
+    w->stop(w->arg);
+    tls.modules = 0;
+    w->stopped = true;
+  }
+  for (int i = 0; i < info->dlpi_phnum; i++)
+    if (info->dlpi_phdr[i].p_type == PT_GNU_RELRO) relro = phdr_range(info, &info->dlpi_phdr[i]);
+  relro.hi = (char *)round_down((uintptr_t)relro.hi, os_page_size()); /* only whole OS pages are protected */
+  for (int i = 0; i < info->dlpi_phnum; i++) {
+    const ElfW(Phdr) *p = &info->dlpi_phdr[i];
+    if (p->p_type == PT_LOAD && (p->p_flags & PF_W)) add_segment(w, phdr_range(info, p), relro);
+    if (p->p_type == PT_TLS && w->stopped) add_tls_module(info, p->p_memsz);
+  }
+  return 0;
+}
+
+/* glibc publishes the size of the control block for debuggers, and that of static TLS for sanitizers. Without
+ * the first, values of the first 32 pthread keys are not roots; without the second, neither is initial-exec
+ * TLS of libraries loaded later. */
+void images_init(void) {
+  union {
+    void *object;
+    void (*function)(size_t *size, size_t *alignment);
+  } info = {dlsym(RTLD_DEFAULT, "_dl_get_tls_static_info")};
+  const unsigned *size = dlsym(RTLD_DEFAULT, "_thread_db_sizeof_pthread");
+  size_t alignment = 0;
+  if (size != NULL) tls.control_block = *size;
+  if (info.object != NULL) info.function(&tls.static_size, &alignment);
+  tls.static_size = tls.static_size > tls.control_block ? tls.static_size - tls.control_block : 0;
+}
+
+void images_stop_and_walk(void (*stop)(void *arg), void (*range)(void *arg, struct range r), void *arg) {
+  struct walk w = {stop, range, arg, false};
+  dl_iterate_phdr(visit, &w);
+}
+
+/* glibc's dynamic thread vector: tp -> { ., dtv }, dtv[-1] holds the number of entries, dtv[id].val the
+ * block of module id or -1 when it has not been used by this thread. */
+struct dtv_entry {
+  uintptr_t value, to_free;
+};
+
+GC_NO_SANITIZE void images_walk_tls(const struct thread *t, void (*range)(void *arg, struct range r), void *arg) {
+  const struct dtv_entry *dtv = (const struct dtv_entry *)racy_load_word(t->tp + sizeof(void *));
+  range(arg, (struct range){t->tp, t->tp + round_down(tls.control_block, 8)});
+#if defined(__x86_64__) /* static TLS lies below the thread pointer (variant II of the ELF TLS document) */
+  range(arg, (struct range){t->tp - round_down(tls.static_size, 8), t->tp});
+#endif
+  if (dtv == NULL) return;
+  size_t entries = racy_load_word(&dtv[-1].value);
+  for (size_t i = 0; i < tls.modules; i++) {
+    if (tls.module[i].id > entries) continue;
+    uintptr_t block = racy_load_word(&dtv[tls.module[i].id].value);
+    if (block == 0 || block == UINTPTR_MAX) continue;
+    uintptr_t lo = round_up(block, sizeof(uintptr_t)), hi = round_down(block + tls.module[i].size, sizeof(uintptr_t));
+    if (lo < hi) range(arg, (struct range){(char *)lo, (char *)hi});
+  }
+}

@@ -1,0 +1,200 @@
+/* interpose.c - stands in front of functions of the C library that the collector must know of:
+ *   births and ends of threads: pthread_create, thrd_create, pthread_exit, pthread_join and its kin,
+ *     pthread_detach - every thread is known before it runs, and its result is a root until it is fetched;
+ *   signal masks: whatever blocks or waits for all signals must not block or take the stop signal.
+ * The rows of FUNCTIONS are the functions; each is looked up once. */
+#include "runtime/interpose.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
+#include <sys/signalfd.h>
+#include <threads.h>
+
+#include "runtime/init.h"
+#include "runtime/thread.h"
+#include "runtime/world.h"
+
+#define FUNCTIONS(F)                                                                              \
+  F(int, pthread_create, (pthread_t *, const pthread_attr_t *, void *(*)(void *), void *))        \
+  F(int, pthread_join, (pthread_t, void **))                                                      \
+  F(int, pthread_tryjoin_np, (pthread_t, void **))                                                \
+  F(int, pthread_timedjoin_np, (pthread_t, void **, const struct timespec *))                     \
+  F(int, pthread_detach, (pthread_t))                                                             \
+  F(void, pthread_exit, (void *))                                                                 \
+  F(int, pthread_sigmask, (int, const sigset_t *, sigset_t *))                                    \
+  F(int, sigprocmask, (int, const sigset_t *, sigset_t *))                                        \
+  F(int, sigaction, (int, const struct sigaction *, struct sigaction *))                          \
+  F(int, sigwait, (const sigset_t *, int *))                                                      \
+  F(int, sigtimedwait, (const sigset_t *, siginfo_t *, const struct timespec *))                  \
+  F(int, sigsuspend, (const sigset_t *))                                                          \
+  F(int, signalfd, (int, const sigset_t *, int))                                                  \
+  F(int, ppoll, (struct pollfd *, nfds_t, const struct timespec *, const sigset_t *))             \
+  F(int, pselect, (int, fd_set *, fd_set *, fd_set *, const struct timespec *, const sigset_t *)) \
+  F(int, epoll_pwait, (int, struct epoll_event *, int, int, const sigset_t *))
+
+/* [A] racing first look-ups store the same address. */
+static struct {
+#define F(type, name, parameters) type(*name) parameters;
+  FUNCTIONS(F)
+#undef F
+} next GC_OWN_DATA;
+
+/* ISO C has no cast from an object to a function pointer; POSIX promises that this works. */
+static void find(const char *name, void **where) {
+  if (*where == NULL) *where = dlsym(RTLD_NEXT, name);
+  if (*where == NULL) fatal("%s is not in the C library", name);
+}
+#define NEXT(name) (next.name == NULL ? find(#name, (void **)(void *)&next.name) : (void)0, next.name)
+
+void interpose_init(void) {
+#define F(type, name, parameters) find(#name, (void **)(void *)&next.name);
+  FUNCTIONS(F)
+#undef F
+}
+
+int real_pthread_create(pthread_t *id, const pthread_attr_t *attr, void *(*start)(void *), void *arg) {
+  return NEXT(pthread_create)(id, attr, start, arg);
+}
+int real_pthread_sigmask(int how, const sigset_t *set, sigset_t *old) { return NEXT(pthread_sigmask)(how, set, old); }
+int real_sigaction(int signal, const struct sigaction *action, struct sigaction *old) {
+  return NEXT(sigaction)(signal, action, old);
+}
+
+/* ---- births and ends ---- */
+
+static bool is_detached(const pthread_attr_t *attr) {
+  int state = PTHREAD_CREATE_JOINABLE;
+  if (attr != NULL) pthread_attr_getdetachstate(attr, &state);
+  return state == PTHREAD_CREATE_DETACHED;
+}
+
+static int create(pthread_t *id, const pthread_attr_t *attr, void *(*start)(void *), void *arg) {
+  runtime_ensure_init();
+  thread_register_self(); /* the creator's stack may hold the only pointer to what it hands over */
+  struct thread *t = thread_create_record(start, arg, is_detached(attr));
+  if (t == NULL) return EAGAIN;
+  int r = real_pthread_create(id, attr, thread_run, t);
+  if (r != 0) thread_forget(t);
+  return r;
+}
+
+GC_EXPORT int pthread_create(pthread_t *restrict id, const pthread_attr_t *restrict attr, void *(*start)(void *),
+                             void *restrict arg) {
+  return create(id, attr, start, arg);
+}
+
+/* The start routine returns int; on all machines we know it comes back in the register of a pointer's low half,
+ * and thrd_join looks at that half alone. */
+GC_EXPORT int thrd_create(thrd_t *id, thrd_start_t start, void *arg) {
+  union {
+    thrd_start_t c11;
+    void *(*posix)(void *);
+  } f = {start};
+  int r = create(id, NULL, f.posix, arg);
+  return r == 0 ? thrd_success : r == EAGAIN || r == ENOMEM ? thrd_nomem : thrd_error;
+}
+
+GC_EXPORT void pthread_exit(void *result) {
+  thread_keep_result(result);
+  NEXT(pthread_exit)(result);
+  __builtin_unreachable();
+}
+
+GC_EXPORT int pthread_join(pthread_t id, void **result) {
+  int r = NEXT(pthread_join)(id, result);
+  if (r == 0) thread_result_fetched(id);
+  return r;
+}
+
+GC_EXPORT int pthread_tryjoin_np(pthread_t id, void **result) {
+  int r = NEXT(pthread_tryjoin_np)(id, result);
+  if (r == 0) thread_result_fetched(id);
+  return r;
+}
+
+GC_EXPORT int pthread_timedjoin_np(pthread_t id, void **result, const struct timespec *until) {
+  int r = NEXT(pthread_timedjoin_np)(id, result, until);
+  if (r == 0) thread_result_fetched(id);
+  return r;
+}
+
+GC_EXPORT int pthread_detach(pthread_t id) {
+  thread_result_unwanted(id); /* before: afterwards id may name another thread */
+  return NEXT(pthread_detach)(id);
+}
+
+/* ---- signal masks ---- */
+
+static const sigset_t *without_stop_signal(const sigset_t *set, sigset_t *copy) {
+  if (set == NULL || world_signal() == 0) return set;
+  *copy = *set;
+  sigdelset(copy, world_signal());
+  return copy;
+}
+
+GC_EXPORT int pthread_sigmask(int how, const sigset_t *restrict set, sigset_t *restrict old) {
+  sigset_t copy;
+  return NEXT(pthread_sigmask)(how, how == SIG_UNBLOCK ? set : without_stop_signal(set, &copy), old);
+}
+
+GC_EXPORT int sigprocmask(int how, const sigset_t *restrict set, sigset_t *restrict old) {
+  sigset_t copy;
+  return NEXT(sigprocmask)(how, how == SIG_UNBLOCK ? set : without_stop_signal(set, &copy), old);
+}
+
+/* The stop signal is ours: its handler cannot be replaced, and no handler runs with it blocked. */
+GC_EXPORT int sigaction(int signal, const struct sigaction *restrict action, struct sigaction *restrict old) {
+  if (action == NULL) return NEXT(sigaction)(signal, action, old);
+  if (signal == world_signal()) {
+    errno = EINVAL;
+    return -1;
+  }
+  struct sigaction copy = *action;
+  if (world_signal() != 0) sigdelset(&copy.sa_mask, world_signal());
+  return NEXT(sigaction)(signal, &copy, old);
+}
+
+GC_EXPORT int sigwait(const sigset_t *restrict set, int *restrict signal) {
+  sigset_t copy;
+  return NEXT(sigwait)(without_stop_signal(set, &copy), signal);
+}
+
+GC_EXPORT int sigtimedwait(const sigset_t *restrict set, siginfo_t *restrict info,
+                           const struct timespec *restrict timeout) {
+  sigset_t copy;
+  return NEXT(sigtimedwait)(without_stop_signal(set, &copy), info, timeout);
+}
+
+GC_EXPORT int sigwaitinfo(const sigset_t *restrict set, siginfo_t *restrict info) {
+  sigset_t copy;
+  return NEXT(sigtimedwait)(without_stop_signal(set, &copy), info, NULL);
+}
+
+GC_EXPORT int sigsuspend(const sigset_t *set) {
+  sigset_t copy;
+  return NEXT(sigsuspend)(without_stop_signal(set, &copy));
+}
+
+GC_EXPORT int signalfd(int fd, const sigset_t *set, int flags) {
+  sigset_t copy;
+  return NEXT(signalfd)(fd, without_stop_signal(set, &copy), flags);
+}
+
+GC_EXPORT int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *set) {
+  sigset_t copy;
+  return NEXT(ppoll)(fds, n, timeout, without_stop_signal(set, &copy));
+}
+
+GC_EXPORT int pselect(int n, fd_set *restrict in, fd_set *restrict out, fd_set *restrict except,
+                      const struct timespec *restrict timeout, const sigset_t *restrict set) {
+  sigset_t copy;
+  return NEXT(pselect)(n, in, out, except, timeout, without_stop_signal(set, &copy));
+}
+
+GC_EXPORT int epoll_pwait(int fd, struct epoll_event *events, int n, int timeout, const sigset_t *set) {
+  sigset_t copy;
+  return NEXT(epoll_pwait)(fd, events, n, timeout, without_stop_signal(set, &copy));
+}

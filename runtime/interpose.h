@@ -1,0 +1,17 @@
+/* interpose.h - the C library's functions behind the ones that this library puts in front of them. */
+#ifndef HOLDFAST_INTERPOSE_H
+#define HOLDFAST_INTERPOSE_H
+
+#include <pthread.h>
+#include <signal.h>
+
+#include "runtime/base.h"
+
+/* Looks all of them up, before the first cycle: a look-up takes the loader's lock. */
+void interpose_init(void);
+
+int real_pthread_create(pthread_t *id, const pthread_attr_t *attr, void *(*start)(void *), void *arg);
+int real_pthread_sigmask(int how, const sigset_t *set, sigset_t *old);
+int real_sigaction(int signal, const struct sigaction *action, struct sigaction *old);
+
+#endif

@@ -1,0 +1,270 @@
+/* world_linux.c - see world.h. Runs in signal handlers: nothing here but fields, futexes and tgkill. */
+#include "runtime/world.h"
+
+#include <errno.h>
+#include <linux/membarrier.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include "runtime/interpose.h"
+#include "runtime/options.h"
+#include "runtime/os.h"
+#include "runtime/thread.h"
+
+#define RESEND_NS 20000000 /* a signal is sent again to threads that have not answered for this long */
+#define SPINS 2000         /* looks before sleeping, when there is a processor to spare */
+
+static struct {
+  atomic_u32 requested; /* [A] number of the newest stop; released by the stopper after all set-up */
+  atomic_u32 resumed;   /* [A] number of the newest stop that is over; futex of the parked */
+  atomic_u32 missing;   /* [A] threads that have not acknowledged; futex of the stopper */
+  int signal;           /* [const] after init */
+  atomic_u32 mutators;  /* [A; written STW] threads stopped by the current stop; late leavers of the last one read it */
+  atomic_u32 busy;      /* [A; written STW] of these, the ones that were busy */
+  atomic_u32 brief;     /* [A; written STW] 1: the stop is expected to be short */
+} world GC_OWN_DATA;
+
+int world_signal(void) { return world.signal; }
+bool world_is_stopped(void) { return atomic32_load_relaxed(&world.requested) != atomic32_load_relaxed(&world.resumed); }
+
+/* A stop signal that comes between two of these lines acknowledges on its own; then the exchange fails, and the
+ * stop is not counted twice. */
+static void acknowledge(struct thread *t, unsigned seen, unsigned stop, char *sp) {
+  t->sp = sp;
+  if (!atomic32_cas(&t->stopped, seen, stop)) return; /* pairs with the acquire in wait_for_all: sp is visible */
+  if (atomic32_sub(&world.missing, 1) == 1) os_futex_wake(&world.missing, 1);
+}
+
+/* Spinning pays only while everybody who wants one can have a processor; beyond that a prototype was 15 to 25 times
+ * slower. The stopper leaves its own to threads that must come out of a system call to answer; a thread that was
+ * running keeps its own, since waking it through the kernel takes longer (70 us) than most stops. */
+static bool stopper_may_spin(void) {
+  unsigned mutators = atomic32_load_relaxed(&world.mutators);
+  return mutators < os_cpu_count() && mutators == atomic32_load_relaxed(&world.busy);
+}
+
+unsigned world_busy_threads(void) { return atomic32_load_relaxed(&world.busy); }
+
+static bool may_spin(const struct thread *t) {
+  return atomic32_load_relaxed(&world.brief) && atomic32_load_relaxed(&t->busy) &&
+         atomic32_load_relaxed(&world.busy) < os_cpu_count();
+}
+
+static void wait_for_resume(const struct thread *t, unsigned resumed) {
+  for (int i = 0; i < SPINS && may_spin(t); i++) {
+    if (atomic32_load_relaxed(&world.resumed) != resumed) return;
+    cpu_relax();
+  }
+  os_futex_wait(&world.resumed, resumed, 0);
+}
+
+/* Sleeps while stops are in effect, acknowledging each once. A new stop may begin before this thread has
+ * woken from the last: it is still parked at the same place, so it acknowledges again, and need not be sent
+ * another signal, of which the kernel keeps only so many. A thread that leaves takes `parked` back before it
+ * looks a last time; the stopper looks at `parked` after it has requested: one of both sees the other. */
+static void park(struct thread *t, char *sp) {
+  for (;;) {
+    unsigned seen = atomic32_load_acquire(&t->stopped);       /* before the two: it is never newer than they are */
+    unsigned resumed = atomic32_load_acquire(&world.resumed); /* pairs with world_start's release */
+    unsigned stop = atomic32_load_acquire(&world.requested);
+    bool over = stop == resumed;
+    atomic32_store_relaxed(&t->parked, !over);
+    if (over) {
+      full_fence();
+      if (!world_is_stopped()) break;
+      continue;
+    }
+    if (seen != stop) acknowledge(t, seen, stop, sp);
+    wait_for_resume(t, resumed);
+  }
+}
+
+/* On a signal stack both stacks count: what runs here, and whatever was interrupted on the normal one. */
+static void note_signal_stack(struct thread *t, char *sp, const stack_t *alt) {
+  char *lo = alt->ss_sp;
+  bool on_it = !(alt->ss_flags & SS_DISABLE) && lo != NULL && sp >= lo && sp < lo + alt->ss_size;
+  t->other_stack = on_it ? (struct range){sp, lo + alt->ss_size} : (struct range){NULL, NULL};
+}
+
+struct stopped_at {
+  struct thread *thread;
+  const stack_t *signal_stack;
+};
+
+static void park_in_handler(char *sp, void *arg) {
+  struct stopped_at *at = arg;
+  note_signal_stack(at->thread, sp, at->signal_stack);
+  park(at->thread, sp);
+}
+
+/* The interrupted registers (in the kernel's frame above ours), the red zone and the rest of the stack all lie
+ * above sp. The registers as they are now are spilled too: a sanitizer may call the handler later, as a
+ * function, and then what the kernel saved is old. */
+static void on_stop_signal(int signal, siginfo_t *info, void *context) {
+  struct stopped_at at = {tl_thread, &((ucontext_t *)context)->uc_stack};
+  int saved = errno;
+  (void)signal;
+  (void)info;
+  if (at.thread != NULL && world_is_stopped()) {
+    if (at.thread->defer != 0)
+      atomic32_store_relaxed(&at.thread->pending, 1);
+    else
+      world_with_spilled_registers(park_in_handler, &at);
+  }
+  errno = saved;
+}
+
+static void park_here(char *sp, void *arg) {
+  struct thread *t = arg;
+  stack_t alt = {0};
+  if (!world_is_stopped()) return;
+  sigaltstack(NULL, &alt);
+  note_signal_stack(t, sp, &alt);
+  park(t, sp);
+}
+
+void world_park_self(void) { world_with_spilled_registers(park_here, tl_thread); }
+
+static GC_NOINLINE void call_below(void (*f)(char *sp, void *arg), void *arg) { f(__builtin_frame_address(0), arg); }
+
+/* The builtin makes this function save every callee-saved register in its frame, which lies above the
+ * frame of call_below. The barrier keeps the call from becoming a jump that drops the frame. */
+GC_NOINLINE void world_with_spilled_registers(void (*f)(char *sp, void *arg), void *arg) {
+  __builtin_unwind_init();
+  call_below(f, arg);
+  __asm__ volatile("" ::: "memory");
+}
+
+void world_init(void) {
+  struct sigaction action = {0};
+  world.signal = options.signal != 0 ? options.signal : SIGRTMAX - 6;
+  action.sa_sigaction = on_stop_signal;
+  action.sa_flags = SA_SIGINFO | SA_RESTART; /* on the interrupted stack: no SA_ONSTACK */
+  sigfillset(&action.sa_mask);               /* no handler of the program runs on top of a parked thread */
+  if (real_sigaction(world.signal, &action, NULL) != 0)
+    fatal("GC_SIGNAL=%d is not a signal that can be caught", world.signal);
+}
+
+void world_unblock_signal(void) {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, world.signal);
+  real_pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
+/* ---- the stopper's side ---- */
+
+/* A thread that ended without telling us (a raw exit) cannot be signalled: it no longer counts. */
+static void drop_dead(struct thread *t, unsigned stop) {
+  t->state = THREAD_DEAD;
+  atomic32_store_release(&t->stopped, stop);
+  atomic32_sub(&world.missing, 1);
+}
+
+static bool expects(const struct thread *t) { return t->state == THREAD_RUNNING && t != tl_thread; }
+
+static void count_running(void) {
+  unsigned running = 0, busy = 0;
+  for (struct thread *t = threads_first(); t != NULL; t = threads_next(t)) {
+    running += expects(t);
+    if (!expects(t)) continue;
+    uint64_t entries = atomic_load_relaxed(&t->entries);
+    bool came = entries != t->entries_seen;
+    atomic32_store_relaxed(&t->busy, came);
+    t->entries_seen = entries;
+    busy += came;
+  }
+  atomic32_store_relaxed(&world.mutators, running);
+  atomic32_store_relaxed(&world.missing, running);
+  atomic32_store_relaxed(&world.busy, busy);
+}
+
+static void signal_missing(unsigned stop) {
+  for (struct thread *t = threads_first(); t != NULL; t = threads_next(t)) {
+    if (!expects(t) || atomic32_load_relaxed(&t->stopped) == stop || atomic32_load_relaxed(&t->pending) != 0)
+      continue;                                                              /* pending: it knows */
+    if (atomic32_load_relaxed(&t->parked)) continue;                         /* it is looking already */
+    if (os_signal_thread(t->tid, world.signal) == ESRCH) drop_dead(t, stop); /* EAGAIN: sent again below */
+  }
+}
+
+/* Real-time signals are queued, and the queue is shared by all processes of the user: the time between two
+ * rounds of sending doubles, so that a thread that cannot answer for minutes does not fill it. */
+static void wait_for_all(unsigned stop) {
+  uint64_t last = os_now_ns(), patience = RESEND_NS;
+  unsigned n;
+  for (int i = 0; i < SPINS && stopper_may_spin() && atomic32_load_acquire(&world.missing) != 0; i++) cpu_relax();
+  while ((n = atomic32_load_acquire(&world.missing)) != 0) { /* pairs with acknowledge's exchange */
+    os_futex_wait(&world.missing, n, patience);
+    if (os_now_ns() - last < patience) continue;
+    signal_missing(stop);
+    last = os_now_ns();
+    patience *= 2;
+  }
+}
+
+void world_stop(char *sp, bool brief) {
+  struct thread *self = tl_thread;
+  threads_lock();
+  unsigned stop = atomic32_load_relaxed(&world.requested) + 1;
+  count_running();
+  atomic32_store_relaxed(&world.brief, brief);
+  atomic32_store_release(&world.requested, stop); /* pairs with the acquire in park: missing is set */
+  full_fence();                                   /* see park */
+  if (atomic32_load_relaxed(&world.mutators) != 0) {
+    signal_missing(stop);
+    wait_for_all(stop);
+  }
+  if (self == NULL) return;
+  stack_t alt = {0};
+  sigaltstack(NULL, &alt);
+  note_signal_stack(self, sp, &alt);
+  self->sp = sp;
+  atomic32_store_relaxed(&self->stopped, stop);
+}
+
+void world_start(void) {
+  unsigned stop = atomic32_load_relaxed(&world.requested);
+  unsigned parked = atomic32_load_relaxed(&world.mutators);
+  atomic32_store_release(&world.resumed, stop); /* pairs with park's acquire: sees the new heap state */
+  if (parked != 0) os_futex_wake(&world.resumed, ~0u >> 1);
+  threads_bury();
+  threads_unlock();
+}
+
+/* ---- without a stop ---- */
+
+static bool fence_all_threads(void) {
+  static bool registered GC_OWN_DATA; /* [L:CYCLE] */
+  if (!registered) registered = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+  return registered && syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
+}
+
+/* Inside at the fence, and not out since? */
+static void wait_for_leaver(const struct thread *t) {
+  uint64_t entries = atomic_load_relaxed(&t->entries);
+  for (int i = 0; t->defer != 0 && atomic_load_relaxed(&t->entries) == entries; i++)
+    if (i < SPINS)
+      cpu_relax();
+    else
+      sched_yield();
+}
+
+/* After the fence a thread that is inside the library is seen inside, or has seen what the caller wrote: its
+ * defer++ and its next look are a store and a load, which a processor may exchange; the fence is on every processor
+ * that runs a thread of ours. */
+void world_wait_for_leavers(void) {
+  char here;
+  if (fence_all_threads()) {
+    threads_lock();
+    for (struct thread *t = threads_first(); t != NULL; t = threads_next(t))
+      if (expects(t)) wait_for_leaver(t);
+    threads_unlock();
+    return;
+  }
+  world_stop(&here, true); /* nobody is inside at a stop */
+  world_start();
+}

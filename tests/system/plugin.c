@@ -1,0 +1,27 @@
+/* plugin.c - a library that test_dlopen loads and unloads: words in its data and in its dynamic TLS.
+ * Never: knows the collector. Built for dlopen, so its TLS comes from malloc when first used. */
+#include <stddef.h>
+
+/* The ways in; test_dlopen.c looks them up by name. */
+void plugin_set_data(void *p);
+void plugin_set_bss(void *p);
+void plugin_set_tls(void *p);
+void *plugin_get_data(void);
+void *plugin_get_bss(void);
+void *plugin_get_tls(void);
+
+static char something[16] = "in the data";
+static struct { void *before, *volatile word; } data = {something, NULL};
+static void *volatile bss[100];
+/* Large, so that it cannot fit in what the loader keeps ready for static TLS. */
+static __thread struct {
+  char gap[16384];
+  void *volatile word;
+} tls;
+
+void plugin_set_data(void *p) { data.word = p; }
+void plugin_set_bss(void *p) { bss[57] = p; }
+void plugin_set_tls(void *p) { tls.word = p; }
+void *plugin_get_data(void) { return data.word; }
+void *plugin_get_bss(void) { return bss[57]; }
+void *plugin_get_tls(void) { return tls.word; }

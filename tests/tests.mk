@@ -1,0 +1,46 @@
+# tests.mk - builds and runs the tests of the public headers: tests/api, tests/system, tests/torture.
+# From the top Makefile: CC CXX CFLAGS WARN OBJDIR LIBHOLDFAST_A. Every test_NAME.c is one program
+# $(OBJDIR)/tests/test_NAME that needs no argument. PUBLIC_TESTS lists them all.
+
+TEST_DIRS  := tests/api tests/system tests/torture
+TEST_SRC_C := $(sort $(foreach d,$(TEST_DIRS),$(wildcard $(d)/test_*.c)))
+TEST_SRC_X := $(sort $(foreach d,$(TEST_DIRS),$(wildcard $(d)/test_*.cc)))
+TEST_HDR   := $(foreach d,$(TEST_DIRS),$(wildcard $(d)/*.h)) api/gc_alloc.h api/gc_stats.h
+TEST_BIN   := $(OBJDIR)/tests
+TEST_PLUGIN := $(TEST_BIN)/plugin.so
+
+CHECK_CFLAGS := $(shell pkg-config --cflags check 2>/dev/null)
+CHECK_LIBS   := $(shell pkg-config --libs check 2>/dev/null)
+TEST_FLAGS   := -D_GNU_SOURCE -Iapi -Itests/api -Itests/system -Itests/torture $(CHECK_CFLAGS)
+TEST_LIBS     = $(LIBHOLDFAST_A) -pthread -ldl $(CHECK_LIBS)
+
+# What g++ does not know.
+TEST_CXX_FLAGS = $(filter-out -std=% -Wmissing-prototypes -Wstrict-prototypes,$(CFLAGS) $(WARN))
+
+PUBLIC_TESTS_C := $(patsubst %.c,$(TEST_BIN)/%,$(notdir $(TEST_SRC_C)))
+PUBLIC_TESTS_X := $(patsubst %.cc,$(TEST_BIN)/%,$(notdir $(TEST_SRC_X)))
+PUBLIC_TESTS   := $(PUBLIC_TESTS_C) $(PUBLIC_TESTS_X)
+
+vpath test_%.c $(TEST_DIRS)
+vpath test_%.cc $(TEST_DIRS)
+
+$(TEST_BIN):
+	mkdir -p $@
+
+$(PUBLIC_TESTS_C): $(TEST_BIN)/%: %.c $(TEST_HDR) $(LIBHOLDFAST_A) | $(TEST_BIN)
+	$(CC) -std=c11 $(CFLAGS) $(WARN) $(TEST_FLAGS) $< -o $@ $(TEST_LIBS)
+
+$(PUBLIC_TESTS_X): $(TEST_BIN)/%: %.cc $(TEST_HDR) $(LIBHOLDFAST_A) | $(TEST_BIN)
+	$(CXX) -std=c++17 $(TEST_CXX_FLAGS) $(TEST_FLAGS) $< -o $@ $(TEST_LIBS)
+
+# Loaded by test_dlopen, which finds it beside itself. Not linked with the library: it is a stranger.
+$(TEST_PLUGIN): tests/system/plugin.c | $(TEST_BIN)
+	$(CC) -std=c11 $(CFLAGS) $(WARN) -fPIC -shared $< -o $@
+
+$(TEST_BIN)/test_dlopen: | $(TEST_PLUGIN)
+
+.PHONY: public-tests run-public-tests
+public-tests: $(PUBLIC_TESTS)
+
+run-public-tests: $(PUBLIC_TESTS)
+	sh tests/run.sh $(PUBLIC_TESTS)

@@ -1,0 +1,46 @@
+#!/bin/sh
+# install-deps.sh - installs the packages that building and testing need and that are missing, through
+# apt-get, as root or with sudo. Without either it prints the line to run and stops.
+set -eu
+
+missing=
+need() { # need PACKAGE TEST...
+  package=$1
+  shift
+  "$@" >/dev/null 2>&1 || missing="$missing $package"
+}
+header() { echo "#include <$1>" | ${CC:-gcc} -E - ; }
+
+need gcc command -v gcc
+need g++ command -v g++
+need binutils command -v objcopy
+need libc6-dev test -e /usr/include/stdio.h
+need pkg-config command -v pkg-config
+need python3 command -v python3
+need clang command -v clang
+need clang-format command -v clang-format
+if command -v gcc >/dev/null 2>&1; then
+  need libatomic-ops-dev header atomic_ops.h
+  need check header check.h
+  need libjemalloc-dev header jemalloc/jemalloc.h
+else
+  missing="$missing libatomic-ops-dev check libjemalloc-dev"
+fi
+[ -n "$missing" ] || exit 0
+
+echo "installing:$missing"
+export DEBIAN_FRONTEND=noninteractive
+if [ "$(id -u)" = 0 ]; then
+  sudo=
+elif command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then
+  sudo=sudo
+else
+  echo "missing packages; as root, run: apt-get update && apt-get install -y$missing" >&2
+  exit 1
+fi
+if ! command -v apt-get >/dev/null 2>&1; then
+  echo "no apt-get here; install the equivalents of:$missing" >&2
+  exit 1
+fi
+# shellcheck disable=SC2086
+$sudo apt-get update -qq && $sudo apt-get install -y -qq $missing >/dev/null

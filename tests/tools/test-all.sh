@@ -1,0 +1,43 @@
+#!/bin/sh
+# test-all.sh - what `make test` runs: script checks, both compilers without warnings, the unit and public
+# tests of the debug build, the public tests of release, sanitizers and torture in a bounded form, the examples.
+# The closing line counts programs and checks: N passed, N failed.
+set -u
+cd "$(dirname "$0")/../.."
+passed=0
+failed=0
+run() { # run NAME COMMAND...
+  name=$1
+  shift
+  log=$(mktemp)
+  if "$@" >"$log" 2>&1; then
+    passed=$((passed + 1))
+    echo "ok      $name"
+  else
+    failed=$((failed + 1))
+    echo "FAILED  $name"
+    tail -n 60 "$log"
+  fi
+  rm -f "$log"
+}
+jobs=-j$(nproc)
+
+run "layers" sh tests/tools/check-layers.sh
+run "docs" sh tests/tools/check-docs.sh
+run "format" sh tests/tools/check-format.sh
+run "generated files" make -s check-generated
+run "gcc, no warnings" make -s $jobs all
+run "clang, no warnings" make -s $jobs CC=clang all
+run "symbols" sh tests/tools/check-symbols.sh build/release/libholdfast.a "$(echo build/release/libholdfast.so.*)"
+run "install" sh tests/tools/check-install.sh
+for build in debug release; do
+  run "tests, $build" make -s $jobs BUILD=$build check
+done
+run "tests, asan and ubsan" make -s $jobs BUILD=asan check-asan
+run "tests, tsan" make -s $jobs BUILD=tsan check-tsan
+run "tests, torture" make -s $jobs BUILD=torture check-torture
+run "examples" make -s run-examples
+run "examples, all compilers" make -s check-examples
+run "benchmarks, small" make -s bench-small
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
