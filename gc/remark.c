@@ -88,7 +88,8 @@ static void sum_forget(const char *lo, const char *hi) {
 const char *remark_check(void) {
   for (uint32_t page = 0; page < heap_end(); page++)
     for (const char *at = page_address(page); is_armed(page) && at < page_address(page + 1); at += os_page_size())
-      if (*sum_at(at) != 0 && *sum_at(at) != sum_of(at)) return "a page was written and the tracker did not say so";
+      if (*sum_at(at) != 0 && *sum_at(at) != sum_of(at))
+        return "a page was written and the tracker did not say so (direct input into the heap?)";
   return NULL;
 }
 #else
