@@ -98,16 +98,19 @@ check: run-unit-tests run-public-tests
 # Bounded forms for CI. BUILD=tsan: what runs without the stop signal, which the thread sanitizer delivers only
 # inside functions it knows (docs/collection.md); that is marking, sharing, sweeping and the background thread; so cycles do
 # not run beside the program there: the collector's thread would wait for ever for the stop.
-# BUILD=asan: the public tests that stay short under it. BUILD=torture: a cycle at every 200th allocation, on what builds graphs.
+# BUILD=asan: the public tests that stay short under it. BUILD=torture: a cycle at every 200th allocation, on what builds graphs; and
+# hide-and-seek, whose cycles run back to back.
 TSAN_TESTS := $(filter-out %/test_fastpath %/test_world,$(UNIT_TESTS)) $(OBJDIR)/tests/test_shadow
 TORTURE_TESTS := $(patsubst %,$(OBJDIR)/tests/%,test_noscan test_strings test_aligned test_shadow)
+TORTURE_PLAY := $(OBJDIR)/tests/test_hideandseek
 ASAN_TESTS := $(patsubst %,$(OBJDIR)/tests/%,test_free test_realloc test_noscan test_zero test_strings test_shadow test_places test_signals)
 check-asan: run-unit-tests $(ASAN_TESTS)
 	sh tests/run.sh $(ASAN_TESTS)
 check-tsan: $(TSAN_TESTS)
 	GC_CONCURRENT=off TSAN_OPTIONS="suppressions=tests/tools/tsan.supp symbolize=0" sh tests/run.sh $^
-check-torture: run-unit-tests $(TORTURE_TESTS)
+check-torture: run-unit-tests $(TORTURE_TESTS) $(TORTURE_PLAY)
 	GC_TORTURE=200 sh tests/run.sh $(TORTURE_TESTS)
+	sh tests/run.sh $(TORTURE_PLAY)
 
 test: deps
 	@sh tests/tools/test-all.sh

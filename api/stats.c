@@ -123,6 +123,7 @@ static void read_cycles(struct gc_stats *out) {
   memcpy(out->pause_ns, s.pause_ns, sizeof out->pause_ns);
   memcpy(out->pause_end, s.pause_end, sizeof out->pause_end);
   memcpy(out->pause_hist, s.pause_hist, sizeof out->pause_hist);
+  memcpy(out->assist_hist, s.assist_hist, sizeof out->assist_hist);
 }
 
 void gc_read_stats(struct gc_stats *out) {
@@ -150,6 +151,7 @@ int gc_stats_print_json(FILE *to, const struct gc_stats *s) {
   json_array(to, "pause_ns", s->pause_ns, GC_STATS_PAUSES);
   json_array(to, "pause_end", s->pause_end, GC_STATS_PAUSES);
   json_array(to, "pause_hist", s->pause_hist, GC_STATS_BUCKETS);
+  json_array(to, "assist_hist", s->assist_hist, GC_STATS_BUCKETS);
   fprintf(to, "  \"by_size\": [\n");
   for (size_t i = 0; i < GC_STATS_CLASSES; i++)
     fprintf(to, "    {\"size\": %llu, \"mallocs\": %llu, \"frees\": %llu}%s\n", (unsigned long long)s->by_size[i].size,
