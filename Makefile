@@ -99,7 +99,8 @@ check: run-unit-tests run-public-tests
 # inside functions it knows (docs/collection.md); that is marking, sharing, sweeping and the background thread; so cycles do
 # not run beside the program there: the collector's thread would wait for ever for the stop.
 # BUILD=asan: the public tests that stay short under it. BUILD=torture: a cycle at every 200th allocation, on what builds graphs; and
-# hide-and-seek and the shadows of many threads, where the yields matter.
+# hide-and-seek and the shadows of many threads, where the yields matter,
+# with stops so short that cycles must slow the writers and retry.
 TSAN_TESTS := $(filter-out %/test_fastpath %/test_world,$(UNIT_TESTS)) $(OBJDIR)/tests/test_shadow
 TORTURE_TESTS := $(patsubst %,$(OBJDIR)/tests/%,test_noscan test_strings test_aligned test_shadow)
 TORTURE_PLAY := $(patsubst %,$(OBJDIR)/tests/%,test_hideandseek test_shadow_threads)
@@ -110,7 +111,7 @@ check-tsan: $(TSAN_TESTS)
 	GC_CONCURRENT=off TSAN_OPTIONS="suppressions=tests/tools/tsan.supp symbolize=0" sh tests/run.sh $^
 check-torture: run-unit-tests $(TORTURE_TESTS) $(TORTURE_PLAY)
 	GC_TORTURE=200 sh tests/run.sh $(TORTURE_TESTS)
-	sh tests/run.sh $(TORTURE_PLAY)
+	GC_MAX_PAUSE_US=100 sh tests/run.sh $(TORTURE_PLAY)
 
 test: deps
 	@sh tests/tools/test-all.sh

@@ -37,7 +37,6 @@
 #include "gc/cycle.h"
 
 #include <string.h>
-#include <time.h>
 
 #include "alloc/cache.h"
 #include "alloc/central.h"
@@ -67,8 +66,9 @@
  * as slow. */
 #define WORTH 20
 #define CROWD 4                /* busy threads per processor beyond which cycles are stopped ones */
-#define SLOW_TURNS 100         /* stops and runs in turn that a cycle makes at most */
-#define SLICE_PAGES 512        /* OS pages cleaned between looks at the clock, in such a stop */
+#define SLOW_PASSES 20         /* over all that is armed, with the program stopped half of the time */
+#define SLICE_PAGES 512        /* OS pages cleaned between looks at the clock, then */
+#define STEP_PAGES 4096        /* OS pages listed and cleaned at a time, otherwise */
 #define SURVIVORS_BLACK 250    /* of 1000 births: from here on they are better born black */
 #define PRESSURE_PERCENT 90    /* of the soft limit: live bytes that the program is told of */
 #define NS_PER_DIRTY_PAGE 1600 /* to look at its objects again, in a stop with roots, stacks and caches beside them */
@@ -81,6 +81,7 @@ static struct {
   uint64_t taken[SPAN_CLASSES];        /* [L:CYCLE] bytes_taken when births began to be black */
   int survivors[SPAN_CLASSES]; /* [L:CYCLE] of 1000 births, those that survived the last cycle beside the program */
   bool diverges;               /* [L:CYCLE] the program writes faster than cleaning goes */
+  bool stuck;                  /* [L:CYCLE] also when it is slowed: another try would find as much */
   struct cycle_record current; /* [L:CYCLE] what the trace line tells */
   atomic_word cpu_ns;          /* [A] CPU time of all markers of this cycle */
   atomic_word
@@ -146,7 +147,7 @@ static void begin_record(enum cycle_reason reason, bool beside) {
   atomic_store_relaxed(&cycle.cpu_ns, 0);
   cycle.heap_at_start = atomic_load_relaxed(&heap.live);
   cycle.pause_ns = 0;
-  cycle.diverges = false;
+  cycle.diverges = cycle.stuck = false;
   cycle.current = (struct cycle_record){.reason = reason, .beside = beside, .heap_before = cycle.heap_at_start};
   assist_begin();
   cycle.current.at[AT_START] = os_now_ns();
@@ -373,56 +374,70 @@ static void record_round(uint64_t pages) {
   cycle.current.rounds++;
 }
 
-/* Each round leaves what the program wrote while it ran. */
+/* What a pass leaves is what was written behind it, about half of what it found: it goes through memory in small
+ * steps, each listed and scanned. */
 static void clean(void) {
   uint64_t before = UINT64_MAX;
   cycle.diverges = false;
   for (unsigned round = 0; round < CLEAN_ROUNDS && dirty_works(); round++) {
     remark_begin(false);
-    while (remark_list(SIZE_MAX)) mark_beside();
+    while (remark_list(STEP_PAGES, UINT64_MAX)) mark_beside();
     uint64_t pages = remark_pages();
     record_round(pages);
-    if (fits_a_stop(pages)) return;
-    cycle.diverges = pages > before / 10 * 7;
+    if (fits_a_stop(pages / 2)) return;
+    cycle.diverges = pages > before / 10 * 8;
     if (cycle.diverges) return;
     before = pages;
   }
   cycle.diverges = true;
 }
 
-/* A round with the world stopped, until the deadline. All that was listed is scanned before it is listed again: a
- * page that is armed and not scanned would be lost. Returns the pages, UINT64_MAX when not all were listed. */
-static uint64_t clean_stopped(uint64_t deadline) {
+/* A part of a pass with the world stopped; false when the pass is over. What is listed is scanned before anything is
+ * listed again: a page that is armed and not scanned would be lost. */
+static bool turn_stopped(uint64_t *took) {
   unsigned markers = workers_available(cycle.stats.live_bytes);
-  uint64_t start = os_now_ns();
+  uint64_t start = os_now_ns(), budget = (uint64_t)options.max_pause_us * 1000;
   char here;
   world_stop(&here, false);
-  remark_begin(false);
-  bool all = false;
-  while (os_now_ns() < deadline && !(all = !remark_list(SLICE_PAGES))) {
+  uint64_t deadline = max_size(start + budget * 3 / 4, os_now_ns() + budget / 4);
+  bool more = true;
+  while (more && os_now_ns() < deadline) {
+    more = remark_list(SLICE_PAGES, deadline);
     mark_phase(markers, deadline);
     if (!mark_phase_done()) break;
   }
   world_start();
-  record_pause(os_now_ns() - start);
+  record_pause(*took = os_now_ns() - start);
+  cycle.current.turns++;
   mark_beside();
-  return all ? remark_pages() : UINT64_MAX;
+  return more;
 }
 
-static void let_run(uint64_t ns) {
-  struct timespec t = {(time_t)(ns / 1000000000), (long)(ns % 1000000000)};
-  nanosleep(&t, NULL);
-}
-
-/* Cleaning alone does not gain on the program: it is stopped for as long as it runs, in short turns. A page costs the
- * writer a fault of 0.7 us and two markers half as much, so this converges unless many threads write. */
-static void slow_writers(void) {
-  for (unsigned turn = 0; turn < SLOW_TURNS && dirty_works(); turn++) {
-    uint64_t start = os_now_ns(), pages = clean_stopped(start + (uint64_t)options.max_pause_us * 1000 / 2);
-    cycle.current.turns++;
-    if (fits_a_stop(pages)) return;
-    let_run(os_now_ns() - start);
+/* The next part while the program runs. */
+static bool turn_beside(uint64_t ns) {
+  uint64_t until = os_now_ns() + ns;
+  bool more = true;
+  while (more && os_now_ns() < until) {
+    more = remark_list(SLICE_PAGES, until);
+    mark_beside();
   }
+  return more;
+}
+
+/* Cleaning alone does not gain on the program: it is stopped for as long as it runs, in short turns, while cleaning goes
+ * on. A page costs its writer a fault of 0.7 us and two markers half as much, so with one writer this converges: to
+ * the pages written during a pass of few milliseconds. False when it does not, or not to what fits a stop. */
+static bool slow_writers(void) {
+  uint64_t before = UINT64_MAX, took = 0;
+  for (unsigned pass = 0; pass < SLOW_PASSES && dirty_works(); pass++) {
+    remark_begin(false);
+    while (turn_beside(took) && turn_stopped(&took)) continue;
+    uint64_t pages = remark_pages();
+    if (fits_a_stop(pages / 2)) return true;
+    if (pages > before / 10 * 9) return false;
+    before = pages;
+  }
+  return false;
 }
 
 /* Everything that was black already may have been written: as after an overflow, all of it is scanned again. */
@@ -435,7 +450,7 @@ static void distrust_all(void) {
 static bool mark_the_rest(unsigned markers, uint64_t deadline) {
   mark_phase(markers, deadline);
   remark_begin(true);
-  while (mark_phase_done() && remark_list(SIZE_MAX)) mark_phase(markers, deadline);
+  while (mark_phase_done() && remark_list(SIZE_MAX, UINT64_MAX)) mark_phase(markers, deadline);
   if (!dirty_works()) distrust_all();
   if (deadline != UINT64_MAX && !mark_phase_done()) return false;
   mark_finish();
@@ -444,7 +459,7 @@ static bool mark_the_rest(unsigned markers, uint64_t deadline) {
 
 static bool stop_and_finish(unsigned attempt) {
   unsigned markers = workers_available(cycle.stats.live_bytes);
-  bool last = attempt == ATTEMPTS || !dirty_works();
+  bool last = attempt == ATTEMPTS || cycle.stuck || !dirty_works();
   uint64_t start = os_now_ns(), budget = (uint64_t)options.max_pause_us * 1000;
   roots_stop_and_gather((char *)__builtin_frame_address(0), false);
   cycle.current.at[AT_STOP] = start;
@@ -455,6 +470,8 @@ static bool stop_and_finish(unsigned attempt) {
   blacken_caches();
   cycle.current.markers = markers;
   bool done = mark_the_rest(markers, deadline);
+  cycle.current.stuck = cycle.stuck;
+  cycle.current.last_pages = remark_pages();
   cycle.current.at[AT_MARKED] = os_now_ns();
   if (done) {
     end_and_resume(start);
@@ -478,10 +495,10 @@ static void run_beside(enum cycle_reason reason) {
     mark_beside();
     clean();
   }
-  if (cycle.diverges) slow_writers();
+  cycle.stuck = cycle.diverges && !slow_writers();
   while (!stop_and_finish(attempt)) {
     clean();
-    if (cycle.diverges) slow_writers();
+    cycle.stuck = cycle.diverges && !slow_writers();
     attempt++;
   }
   remark_disarm();

@@ -234,13 +234,50 @@ static GC_NO_SANITIZE void drain_range(struct marker *m, const struct view *v, c
   }
 }
 
-/* Claimed by a thread and not handed out: what is in it are the words of a dead object. Handed out a moment later, it is
- * written after we looked, in a span that is fresh or on a page that was armed. */
-static bool is_held_back(const struct slot *of_span, char *object) {
-  if (of_span->sc < 2 || atomic8_load_acquire(&heap.spans[of_span->page].state) != SPAN_CACHED) return false;
-  struct slot s = *of_span;
-  s.object = object;
-  return cache_holds_back(&s);
+/* Of slots that a thread claimed, those not handed out: what is in them are the words of dead objects. Handed out a
+ * moment later, a slot is written after we looked, in a span that is fresh or on a page that was armed. */
+static uint64_t held_back(const struct slot *first, unsigned group, uint64_t of) {
+  uint64_t held = 0;
+  struct slot s = *first;
+  if (first->sc < 2 || GC_LIKELY(atomic8_load_acquire(&heap.spans[first->page].state) != SPAN_CACHED)) return 0;
+  for (; of != 0; of &= of - 1) {
+    unsigned i = (unsigned)__builtin_ctzll(of);
+    s.object = page_address(first->page) + ((size_t)group * 64 + i) * first->size;
+    if (cache_holds_back(&s)) held |= (uint64_t)1 << i;
+  }
+  return held;
+}
+
+/* The black slots of a group, whose first slot is at `at`, as far as they lie in r: neighbours at once. */
+static GC_NO_SANITIZE uintptr_t *rescan_group(struct marker *m, const struct view *v, uintptr_t *top, uint64_t black,
+                                              char *at, size_t size, struct range r) {
+  for (unsigned i = 0, n = 0; black != 0; black &= n < 64 ? ~(uint64_t)0 << n : 0) {
+    i = (unsigned)__builtin_ctzll(black);
+    uint64_t rest = ~(black >> i);
+    n = rest == 0 ? 64 : i + (unsigned)__builtin_ctzll(rest); /* slots i to n - 1 */
+    char *lo = at + i * size, *hi = at + n * size;
+    if (lo < r.lo) lo = r.lo;
+    if (hi > r.hi) hi = r.hi;
+    if (lo >= hi) continue;
+    TORTURE_STEP();
+    if (!room_for(m, top, (size_t)(hi - lo) / sizeof(uintptr_t))) break;
+    top = push_words(v, top, lo, (size_t)(hi - lo) / sizeof(uintptr_t));
+  }
+  return top;
+}
+
+static uintptr_t *rescan_slots(struct marker *m, const struct view *v, uintptr_t *top, const struct slot *first,
+                               struct range r) {
+  char *span = page_address(first->page);
+  unsigned slots = span_class_slots(first->sc), black = other_colour(v->white);
+  uint32_t block = span_block(first->page);
+  for (unsigned g = (unsigned)((size_t)(first->object - span) / first->size / 64); g < (slots + 63) / 64; g++) {
+    char *at = span + (size_t)g * 64 * first->size;
+    if (at >= r.hi) break;
+    uint64_t mask = group_equal(slotmap_group(block, g), black) & group_valid(slots, g);
+    top = rescan_group(m, v, top, mask & ~held_back(first, g, mask), at, first->size, r);
+  }
+  return top;
 }
 
 /* The words of black objects of the page that lie in [lo, hi); the object may have been scanned before they were
@@ -248,20 +285,13 @@ static bool is_held_back(const struct slot *of_span, char *object) {
 static GC_NO_SANITIZE uintptr_t *rescan_page(struct marker *m, const struct view *v, uintptr_t *top, uint32_t page,
                                              char *lo, char *hi) {
   uint64_t d = page_desc(page);
-  unsigned sc = desc_class(d), black = other_colour(v->white);
-  if (d == 0 || (sc & NOSCAN)) return top;
+  if (d == 0 || (desc_class(d) & NOSCAN)) return top;
   struct slot first = slot_find(lo);
   if (first.object == NULL) return top; /* in the unused tail of a span */
-  char *end = sc < 2 ? hi : page_address(first.page) + (size_t)span_class_slots(sc) * first.size;
-  for (char *object = first.object; object < hi && object < end; object += first.size, first.state++) {
-    TORTURE_STEP();
-    char *from = object > lo ? object : lo, *to = object + first.size < hi ? object + first.size : hi;
-    if (atomic8_load_relaxed(first.state) != black || is_held_back(&first, object)) continue;
-    size_t words = (size_t)(to - from) / sizeof(uintptr_t);
-    if (!room_for(m, top, words)) return top;
-    top = push_words(v, top, from, words);
-  }
-  return top;
+  if (first.sc >= 2) return rescan_slots(m, v, top, &first, (struct range){lo, hi});
+  size_t words = (size_t)(hi - lo) / sizeof(uintptr_t);
+  if (atomic8_load_relaxed(first.state) != other_colour(v->white) || !room_for(m, top, words)) return top;
+  return push_words(v, top, lo, words);
 }
 
 /* A run of OS pages, at most REMARK_PIECE long. */
@@ -389,11 +419,11 @@ static void each_black_in(uint32_t page, object_visit *visit, void *arg) {
   unsigned sc = span_class_of(page), black = atomic32_load_relaxed(&heap.live_colour);
   uint32_t block = span_block(page);
   size_t size = sc < 2 ? span_bytes(page) : span_class_size(sc);
-  for (unsigned g = 0; g < (sc < 2 ? 1 : span_class_groups(sc)); g++)
-    for (uint64_t left = group_equal(slotmap_group(block, g), black); left != 0; left &= left - 1) {
-      char *object = page_address(page) + ((size_t)g * 64 + (unsigned)__builtin_ctzll(left)) * size;
-      if (!is_held_back(&span, object)) visit(object, size, arg);
-    }
+  for (unsigned g = 0; g < (sc < 2 ? 1 : span_class_groups(sc)); g++) {
+    uint64_t left = group_equal(slotmap_group(block, g), black);
+    for (left &= ~held_back(&span, g, left); left != 0; left &= left - 1)
+      visit(page_address(page) + ((size_t)g * 64 + (unsigned)__builtin_ctzll(left)) * size, size, arg);
+  }
 }
 
 static void each_black_object(object_visit *visit, void *arg) {

@@ -208,17 +208,19 @@ void remark_begin(bool last) {
   atomic_store_relaxed(&remark.next, 0);
 }
 
-bool remark_list(size_t most) {
+bool remark_list(size_t most, uint64_t deadline) {
   uint32_t lo, hi;
+  bool more = true;
   if (most > PIECES) most = PIECES;
   remark.count = 0;
   atomic_store_relaxed(&remark.next, 0);
   if (!list_fresh(most)) return dirty_works();
-  while (remark.count < most && next_stretch(page_of(remark.at), remark.last ? GAP : 0, &lo, &hi)) {
+  while (remark.count < most && (more = next_stretch(page_of(remark.at), remark.last ? GAP : 0, &lo, &hi))) {
     const char *from = page_address(lo) > remark.at ? page_address(lo) : remark.at;
     if (!dirty_collect(from, page_address(hi), !remark.last, most, add_dirty, NULL, &remark.at)) return false;
+    if (deadline != UINT64_MAX && os_now_ns() >= deadline) return true;
   }
-  return remark.count > 0;
+  return more || remark.count > 0;
 }
 
 bool remark_take(struct range *piece) {

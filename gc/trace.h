@@ -15,9 +15,11 @@ struct cycle_record {
   uint64_t assist_ns;           /* CPU time that threads of the program gave */
   uint64_t longest_ns;          /* the longest stop */
   uint64_t pages[TRACE_ROUNDS]; /* OS pages found dirty by each round of cleaning */
+  uint64_t last_pages;          /* and by the last stop */
   unsigned reason, markers, overflows, stops, rounds, turns;
   const char *why;   /* not beside the program, a literal */
   bool beside, lost; /* marked beside the program; the tracker went away meanwhile */
+  bool stuck;        /* the program wrote faster than cleaning went, so the last stop had to take what it takes */
 };
 
 void trace_init(void); /* the program's start, for the @ column */
