@@ -137,11 +137,19 @@ static void add_piece(char *lo, char *hi) {
     remark.piece[remark.count++] = (struct range){lo, (size_t)(hi - lo) > size ? lo + size : hi};
 }
 
+static void list_armed(char *lo, char *hi) {
+  remark.pages += (size_t)(hi - lo) / os_page_size();
+  remark.pages_in_cycle += (size_t)(hi - lo) / os_page_size();
+  add_piece(lo, hi);
+  if (remark.last)
+    sum_forget(lo, hi);
+  else
+    sum_up(lo, hi);
+}
+
 /* Only what is armed: memory beside it that is not counts as written to the kernel. */
 static void add_dirty(void *unused, struct range r) {
   (void)unused;
-  remark.pages += (size_t)(r.hi - r.lo) / os_page_size();
-  remark.pages_in_cycle += (size_t)(r.hi - r.lo) / os_page_size();
   for (char *lo = r.lo; lo < r.hi;) {
     uint32_t page = page_of(lo);
     char *end = page_address(page + 1), *hi = end < r.hi ? end : r.hi;
@@ -149,11 +157,7 @@ static void add_dirty(void *unused, struct range r) {
       end = page_address(page_of(hi) + 1);
       hi = end < r.hi ? end : r.hi;
     }
-    if (is_armed(page)) add_piece(lo, hi);
-    if (is_armed(page) && remark.last)
-      sum_forget(lo, hi);
-    else if (is_armed(page))
-      sum_up(lo, hi);
+    if (is_armed(page)) list_armed(lo, hi);
     lo = hi;
   }
 }
