@@ -197,6 +197,25 @@ START_TEST(waits_for_a_claim) {
 }
 END_TEST
 
+/* A claim between two looks is noticed; handing out what was claimed is none. */
+START_TEST(claims_are_noticed) {
+  struct claims c;
+  quiet_heap();
+  keep[0] = gc_alloc(64); /* the first of two groups of 64 */
+  uint32_t page = slot_find(keep[0]).page;
+  unsigned sc = span_class(size_class(64), 0);
+  for (size_t i = 1; i < 64; i++) {
+    REQUIRE(claims_begin(&c, page, sc) && c.group == 0 && count_bits(c.mask) == 64 - i);
+    keep[i] = gc_alloc(64);
+    REQUIRE(claims_same(&c));
+  }
+  REQUIRE(claims_begin(&c, page, sc) && c.mask == 0);
+  keep[64] = gc_alloc(64);
+  REQUIRE(!claims_same(&c));
+  REQUIRE(claims_begin(&c, page, sc) && c.group == 1 && count_bits(c.mask) == 63 && claims_same(&c));
+}
+END_TEST
+
 /* ---- age ---- */
 
 START_TEST(age) {
@@ -321,6 +340,7 @@ int main(void) {
   tcase_add_test(tc, freed_while_marking);
   tcase_add_test(tc, waits_for_who_has_it);
   tcase_add_test(tc, waits_for_a_claim);
+  tcase_add_test(tc, claims_are_noticed);
   tcase_add_test(tc, age);
   tcase_add_test(tc, free_os_pages);
   tcase_add_test(tc, pairs);
