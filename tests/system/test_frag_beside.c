@@ -192,7 +192,7 @@ static void run_own_span(void) {
   gc_disable();
   churn_begin(one_at_a_time);
   while (atomic_load(&started) < CHURNERS) sched_yield();
-  for (size_t i = 0; i < 4 * READINGS; i++) {
+  for (size_t i = 0; i < 2 * READINGS; i++) {
     gc_read_frag(&frag);
     check_reading();
     for (unsigned k = 0, sc = 2; k < CHURNERS; sc += 2) {

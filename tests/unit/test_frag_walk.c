@@ -283,11 +283,13 @@ START_TEST(pairs) {
   static struct frag_pool pool;
   struct frag_span s = {.sc = 4, .slots = 512, .pages = 1};
   memset(&pool, 0, sizeof pool);
-  for (unsigned i = 0; i < 8; i++) { /* all overlap in slot 0 */
-    s.used[0] = 1 | (uint64_t)1 << (i + 1);
+  for (unsigned i = 0; i < 8; i++) { /* all overlap in the last slot */
+    s.used[0] = (uint64_t)1 << i;
+    s.used[7] = (uint64_t)1 << 63;
     s.objects = 2;
     REQUIRE(!frag_pair(&pool, &s));
   }
+  s.used[7] = 0;
   s.used[0] = (uint64_t)1 << 63;
   s.objects = 1;
   for (unsigned i = 0; i < 8; i++) REQUIRE(frag_pair(&pool, &s)); /* one for each */
