@@ -71,6 +71,9 @@ static bool claim_group(struct cache *c, unsigned sc) {
     atomic_u8 *bytes = slotmap_group(block, n);
     uint64_t mask = group_equal(bytes, 0) & group_valid(slots, n);
     if (mask == 0) continue;
+    unsigned claims = atomic32_load_relaxed(&s->claims);
+    atomic32_store_relaxed(&s->claims, claims + 1);
+    write_fence(); /* pairs with the fence in claims_same: who reads a byte from below sees the count changed */
     TORTURE_STEP(); /* a marker may set a mark in this group */
     group_store(bytes, mask, span_birth_colour(s->page, sc));
     TORTURE_STEP(); /* claimed, and not yet held back */
@@ -83,6 +86,7 @@ static bool claim_group(struct cache *c, unsigned sc) {
     read_fence(); /* the bytes were seen free; the gc_free that freed one had cleared zeroed before */
     g->zeroed = atomic8_load_acquire(&heap.spans[s->page].zeroed);
     atomic_store_release((atomic_word *)(void *)&g->free, mask); /* pairs with cache_holds_back */
+    atomic32_store_release(&s->claims, claims + 2);              /* pairs with claims_begin: bytes and mask agree */
     return true;
   }
   return false;
@@ -175,6 +179,25 @@ bool cache_holds_back(const struct slot *s) {
   ptrdiff_t distance = s->object - base;
   if (distance < 0 || (size_t)distance >= 64 * s->size) return false;
   return mask >> ((size_t)distance / s->size) & 1;
+}
+
+/* A mask that is not 0 is of the span itself: another is taken only when all of it is handed out. */
+bool claims_begin(struct claims *out, uint32_t page, unsigned sc) {
+  const struct cache *c = caches.by_index[heap.spans[page].owner];
+  const struct slot_group *g = &c->group[sc];
+  out->of = &c->span[sc];
+  out->number = atomic32_load_acquire(&out->of->claims);
+  out->mask = atomic_load_acquire((const atomic_word *)(const void *)&g->free);
+  out->group = 0;
+  if (out->mask == 0) return out->number % 2 == 0;
+  size_t offset = atomic_load_relaxed((const atomic_word *)(const void *)&g->base) - (uintptr_t)page_address(page);
+  out->group = (unsigned)(offset / (64 * span_class_size(sc)));
+  return out->number % 2 == 0 && out->group < span_class_groups(sc);
+}
+
+bool claims_same(const struct claims *c) {
+  read_fence();
+  return atomic32_load_relaxed(&c->of->claims) == c->number;
 }
 
 /* ---- fork ---- */

@@ -23,6 +23,7 @@ struct cached_span {
   uint32_t next_group; /* [own] first group not claimed from yet */
   uint64_t claimed;    /* [own; STW] slots of the current group that were claimed */
   atomic_word taken;   /* [own, read by statistics] slots ever claimed, less those given back */
+  atomic_u32 claims;   /* [own, read by claims_begin] odd while slots are being claimed: bytes and mask do not agree */
 };
 
 struct cache {
@@ -71,6 +72,18 @@ bool cache_refill_tiny(struct cache *c);
 void cache_flush(struct cache *c);
 /* Whether the slot was claimed by the cache that owns its span, and not handed out. Racy for other threads. */
 bool cache_holds_back(const struct slot *s);
+
+/* What the owner of a cached span has claimed of it and not handed out, to be set off against its slot bytes. Under the
+ * class's CENTRAL lock: the span stays cached, and only claiming changes its bytes from free. begin, read the bytes, then
+ * ask whether no claim came in between. begin fails when one is under way. */
+struct claims {
+  const struct cached_span *of;
+  unsigned number;
+  unsigned group; /* of the span, in which */
+  uint64_t mask;  /* these slots are claimed and not handed out */
+};
+bool claims_begin(struct claims *out, uint32_t page, unsigned sc);
+bool claims_same(const struct claims *c);
 
 /* The stop, for each cache: what is not handed out takes the survivors' colour; f(p) is called for the last
  * slot taken of each class and for the tiny block. After marking: sweep the cached spans. */

@@ -261,7 +261,10 @@ bool central_free_slot(unsigned sc, uint32_t page, atomic_u8 *state) {
   return ours;
 }
 
-/* ---- checking ---- */
+/* ---- looking and checking ---- */
+
+void central_lock(unsigned sc) { lock_acquire(&centrals[sc].lock); }
+void central_unlock(unsigned sc) { lock_release(&centrals[sc].lock); }
 
 void central_each(unsigned sc, void (*f)(uint32_t page, bool partial, bool swept, void *arg), void *arg) {
   struct central *c = &centrals[sc];

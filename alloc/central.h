@@ -47,6 +47,11 @@ struct central_counts {
 };
 struct central_counts *central_counts(unsigned sc);
 
+/* Under the class's lock a listed span stays listed, a cached one cached, and gc_free waits. Short holds: allocation
+ * waits as well. */
+void central_lock(unsigned sc);
+void central_unlock(unsigned sc);
+
 /* Calls f on every listed span; no locks: the world is stopped or the caller holds the class's. */
 void central_each(unsigned sc, void (*f)(uint32_t page, bool partial, bool swept, void *arg), void *arg);
 

@@ -163,6 +163,7 @@ void span_free(uint32_t page) {
   GC_CHECK(atomic8_load_relaxed(&heap.spans[page].state) == SPAN_SWEEPING);
   atomic8_store_release(&heap.spans[page].state, SPAN_NONE);
   span_unpublish(page, n); /* before the pages and blocks can have a new owner */
+  atomic_add(&heap.freed_spans, 1);
   slotmap_free(block, slotmap_blocks(sc));
   lock_acquire(&heap_lock);
   pages_free(page, n);

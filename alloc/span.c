@@ -90,7 +90,8 @@ struct slot slot_find(const void *p) {
 /* Publish: pairs with the acquire in page_desc. Without it a marker that follows a stale word could see
  * the descriptor and still read the slot map bytes of the block's last owner. */
 void span_publish(uint32_t page, unsigned sc, uint32_t pages, uint32_t block) {
-  uint64_t common = DESC_USED | (uint64_t)sc << 32;
+  uint64_t born = atomic32_load_relaxed(&heap.gen) & AGE_MASK;
+  uint64_t common = DESC_USED | (uint64_t)sc << 32 | born << 49;
   for (uint32_t i = pages; i-- > 1;) {
     uint64_t d = sc < 2 ? common | DESC_INSIDE | page : common | (uint64_t)i << 40 | block;
     atomic_store_release(&heap.desc[page + i], d);

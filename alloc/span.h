@@ -23,12 +23,15 @@
  *   bits 32-39  span class
  *   bits 40-47  place of the page in its span (small classes: at most 9)
  *   bit  48     a page inside a large object, not its first
+ *   bits 49-62  when the span was made: the low bits of the generation then
  *   bit  63     in use */
 #define DESC_USED ((uint64_t)1 << 63)
 #define DESC_INSIDE ((uint64_t)1 << 48)
+#define AGE_MASK 0x3fffu
 GC_INLINE uint32_t desc_low(uint64_t d) { return (uint32_t)d; }
 GC_INLINE unsigned desc_class(uint64_t d) { return (unsigned)(d >> 32) & 0xff; }
 GC_INLINE size_t desc_place(uint64_t d) { return (size_t)(d >> 40) & 0xff; }
+GC_INLINE unsigned desc_born(uint64_t d) { return (unsigned)(d >> 49) & AGE_MASK; }
 
 /* Of the first page of a span? While one is made, its later pages are described before the first. */
 GC_INLINE bool desc_is_first(uint64_t d) {
@@ -74,6 +77,8 @@ struct heap {
   atomic_u32 marking;      /* [A; raised before world_wait_for_leavers, lowered STW] see heap_is_marking */
   atomic_u32 gen;          /* [A; written STW] sweep generation, low 8 bits count */
   atomic_word live;        /* [A] bytes: survivors plus what was handed to caches since. Errs high */
+  atomic_word freed_spans; /* [A] counts up between the moment a span's pages have no descriptor any more and the
+                              moment they may have another; who finds it unchanged looked at one span (alloc/frag.c) */
 };
 extern struct heap heap;
 

@@ -20,34 +20,42 @@ extern "C" {
 #define GC_FRAG_BINS 10     /* bins of the occupancy histogram */
 #define GC_FRAG_CLASSES 136 /* span classes: 68 size classes, each scanned (even index) and noscan (odd) */
 
+/* Objects are slots that hold them; a block that small objects share is one. Not counted is what the last cycle found
+ * unreachable, and what threads have claimed and not handed out; counted is what gc_free frees while a cycle marks, until
+ * the cycle has ended.
+ * The last three tell what would come back in different ways; they do not add up. */
 struct gc_frag_class {
-  uint64_t size;       /* bytes of a slot; 0 for large objects                                         */
-  uint64_t spans;      /* spans in use, those of thread caches included                                */
-  uint64_t span_bytes; /* bytes of their pages                                                         */
-  uint64_t slots;      /* places for objects in them                                                   */
-  uint64_t objects;    /* slots that hold objects. Not counted: what the last cycle found unreachable, and
-                                       what threads have claimed and not handed out                                  */
-  uint64_t live_bytes; /* bytes of these slots                                                         */
-  uint64_t free_bytes; /* span_bytes - live_bytes: free slots and what is left over at a span's end     */
-  uint64_t
-      histogram[GC_FRAG_BINS]; /* spans by occupancy: bin i holds i/10 <= objects/slots < (i+1)/10; full: the last */
-  uint64_t exactly_one;        /* spans with one object                                                        */
-  uint64_t by_compaction; /* bytes that would come back if the objects lay in as few spans as can hold them          */
-  uint64_t by_os_pages;   /* bytes of whole free OS pages inside partly used spans: can be released, nothing moved    */
-  uint64_t by_pairing;    /* bytes of spans that could share pages with another whose live slots do not overlap
-                             (as in Mesh, Powers et al., PLDI 2019); an estimate from below, from a bounded search   */
+  uint64_t size;       /* bytes of a slot; 0 for large objects */
+  uint64_t spans;      /* spans in use, those of thread caches included */
+  uint64_t span_bytes; /* bytes of their pages */
+  uint64_t slots;      /* places for objects in them; one in the span of a large object */
+  uint64_t objects;    /* see above */
+  uint64_t live_bytes; /* bytes of their slots */
+  uint64_t free_bytes; /* span_bytes - live_bytes: free slots and what is left over at a span's end */
+
+  /* Spans by occupancy: bin i holds i/10 <= objects/slots < (i+1)/10, and full ones are in the last. */
+  uint64_t histogram[GC_FRAG_BINS];
+  uint64_t exactly_one; /* spans with one object; of large objects, each that is reachable */
+
+  uint64_t by_compaction; /* bytes: if the objects lay in as few spans as can hold them */
+  uint64_t by_os_pages;   /* bytes of whole free OS pages inside partly used spans: can be released, nothing moves */
+  /* Bytes: if spans whose objects do not overlap shared their memory, two and two (as in Mesh, Powers et al., PLDI 2019).
+   * An estimate from below, from a bounded search among spans that no thread allocates from. */
+  uint64_t by_pairing;
 };
 
 struct gc_frag {
-  uint64_t struct_size;       /* sizeof(struct gc_frag) in the library that filled it                         */
-  uint64_t cycle;             /* number of the last completed cycle: what "unreachable" refers to             */
-  uint64_t took_ns;           /* time the walk took                                                           */
-  struct gc_frag_class total; /* sums over all classes; size is 0                                       */
+  uint64_t struct_size;       /* sizeof(struct gc_frag) in the library that filled it */
+  uint64_t cycle;             /* number of the last completed cycle: what "unreachable" refers to */
+  uint64_t took_ns;           /* time the call took */
+  struct gc_frag_class total; /* sums over all classes; size is 0 */
   struct gc_frag_class by_class[GC_FRAG_CLASSES];
 };
 
 /* Fills *out. The world is not stopped: each span is counted at one moment, and spans that threads allocate from count as
- * they were at their last refill. In a program that does not allocate meanwhile the figures are exact. */
+ * they were then. A walk in which a cycle ends is repeated, at most twice. In a program that does not allocate meanwhile
+ * the figures are exact, and after gc_collect the totals are those of gc_read_stats: objects its heap_objects, live_bytes
+ * its heap_alloc, span_bytes its heap_inuse. */
 GC_API void gc_read_frag(struct gc_frag *out);
 
 /* Print as one JSON object (classes without spans left out), or as an aligned table. Return 0, or -1 when writing failed. */

@@ -52,6 +52,9 @@ GC_INLINE void signal_fence(void) { __asm__ volatile("" ::: "memory"); }
 /* Later loads are not done before earlier ones. */
 GC_INLINE void read_fence(void) { AO_nop_read(); }
 
+/* Later stores are not seen before earlier ones. */
+GC_INLINE void write_fence(void) { AO_nop_write(); }
+
 /* A full fence between threads. */
 GC_INLINE void full_fence(void) { AO_nop_full(); }
 

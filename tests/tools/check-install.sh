@@ -8,15 +8,18 @@ trap 'rm -rf "$scratch"' EXIT
 make -s install PREFIX="$scratch/usr" >/dev/null
 cat >"$scratch/use.c" <<'C'
 #include <gc_alloc.h>
+#include <gc_frag.h>
 #include <gc_stats.h>
 #include <stdio.h>
 int main(void) {
+  static struct gc_frag frag;
   struct gc_stats stats;
   int *n = (int *)gc_calloc(10, sizeof *n);
   if (n == NULL || n[9] != 0) return 1;
   gc_collect();
   gc_read_stats(&stats);
-  return stats.num_gc == 1 ? 0 : 1;
+  gc_read_frag(&frag);
+  return stats.num_gc == 1 && frag.total.objects == stats.heap_objects ? 0 : 1;
 }
 C
 export PKG_CONFIG_PATH="$scratch/usr/lib/pkgconfig"
