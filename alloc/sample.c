@@ -28,12 +28,12 @@ struct sample {
 
 static struct {
   struct lock lock;
-  struct site *site;     /* [const once mapped] */
-  struct sample *sample; /* [const once mapped] [0] is not used */
-  uint32_t *by_stack;    /* [L:SAMPLE] 1 + site, by hash; 0: empty */
-  uint32_t sites;        /* [L:SAMPLE] */
-  uint32_t used;         /* [L:SAMPLE] records of samples that were ever used, [0] included */
-  uint32_t unused;       /* [L:SAMPLE] list of records to use again */
+  struct site *site;           /* [const once mapped] */
+  struct sample *sample;       /* [const once mapped] [0] is not used */
+  uint32_t *by_stack;          /* [L:SAMPLE] 1 + site, by hash; 0: empty */
+  uint32_t sites;              /* [L:SAMPLE] */
+  uint32_t used;               /* [L:SAMPLE] records of samples that were ever used, [0] included */
+  uint32_t unused;             /* [L:SAMPLE] list of records to use again */
   struct sample_totals totals; /* [L:SAMPLE] but for sites */
 } samples GC_OWN_DATA = {.lock = LOCK_INIT(SAMPLE), .used = 1};
 

@@ -19,9 +19,9 @@
 
 #include "alloc/span.h"
 
-#define SAMPLE_DEPTH 32           /* frames kept of a call stack, innermost first; as in Go */
-#define SAMPLE_SITES_MAX 8192     /* different stacks; 300 bytes each */
-#define SAMPLES_MAX (1u << 20)    /* objects; 24 bytes each */
+#define SAMPLE_DEPTH 32            /* frames kept of a call stack, innermost first; as in Go */
+#define SAMPLE_SITES_MAX 8192      /* different stacks; 300 bytes each */
+#define SAMPLES_MAX (1u << 20)     /* objects; 24 bytes each */
 #define SAMPLE_DEFAULT (512 * KIB) /* bytes between samples, on average, as in Go */
 
 /* ---- who is sampled; stops deferred ---- */
@@ -74,7 +74,8 @@ bool sample_set_rate(uint64_t bytes);
 /* The object around p, allocated by the caller and not yet known to anybody else, was sampled with that mean distance. */
 void sample_add(const void *p, uint64_t mean, void *const *pc, unsigned depth);
 
-extern atomic_word sample_heads; /* [A] table by page: atomic_u32, first sample of the span that begins there; 0: no table */
+extern atomic_word
+    sample_heads; /* [A] table by page: atomic_u32, first sample of the span that begins there; 0: no table */
 
 GC_INLINE bool span_has_samples(uint32_t page) {
   const atomic_u32 *heads = (const atomic_u32 *)atomic_load_acquire(&sample_heads); /* pairs with map_tables */

@@ -10,10 +10,10 @@
 
 struct gzip {
   int fd;
-  int error;     /* errno of the first write that failed; nothing is written after it */
-  uint32_t crc;  /* of the contents so far, inverted */
-  uint32_t size; /* of the contents so far, as the format has it: modulo 2^32 */
-  size_t used;   /* bytes of contents in the block */
+  int error;                           /* errno of the first write that failed; nothing is written after it */
+  uint32_t crc;                        /* of the contents so far, inverted */
+  uint32_t size;                       /* of the contents so far, as the format has it: modulo 2^32 */
+  size_t used;                         /* bytes of contents in the block */
   unsigned char block[5 + GZIP_BLOCK]; /* with room for the block's header */
 };
 

@@ -189,7 +189,8 @@ static void print_sites(FILE *to, struct profile *p, const struct sample_figures
 
 static void print_heading(FILE *to, unsigned percent, const struct sample_totals *t) {
   uint64_t rate = sample_rate();
-  fprintf(to, "Call stacks that own objects in spans less than %u %% full, and the bytes these keep from being released;\n",
+  fprintf(to,
+          "Call stacks that own objects in spans less than %u %% full, and the bytes these keep from being released;\n",
           percent);
   if (rate == 1)
     fprintf(to, "every allocation is noted");

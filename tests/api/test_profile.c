@@ -12,11 +12,11 @@
 #include "pprof_read.h"
 
 /* The object goes through memory, so that the call is none of the jumps that leave no frame. */
-#define SITE(name, expression)         \
-  void *name(size_t n);                \
-  NOINLINE void *name(size_t n) {      \
+#define SITE(name, expression)          \
+  void *name(size_t n);                 \
+  NOINLINE void *name(size_t n) {       \
     void *volatile object = expression; \
-    return object;                     \
+    return object;                      \
   }
 static char text[2000];
 static void *volatile old;
@@ -142,10 +142,10 @@ struct way {
   size_t size, slot; /* asked for; of the slot, or the pages */
 };
 static const struct way ways[] = {
-    {"f_pins", f_pins, 16, 16},           {"f_more", f_more, 3000, 3072},      {"f_dies", f_dies, 50000, 57344},
-    {"f_noscan", f_noscan, 100, 112},     {"f_calloc", f_calloc, 48, 48},      {"f_aligned", f_aligned, 200, 256},
-    {"f_realloc", f_realloc, 400, 416},   {"f_strdup", f_strdup, 1000, 1024},  {"f_strndup", f_strndup, 200, 208},
-    {"f_aligned", f_aligned, 256, 256},   {"f_pins", f_pins, 4000000, 4005888}, {"f_noscan", f_noscan, 70000, 73728},
+    {"f_pins", f_pins, 16, 16},         {"f_more", f_more, 3000, 3072},       {"f_dies", f_dies, 50000, 57344},
+    {"f_noscan", f_noscan, 100, 112},   {"f_calloc", f_calloc, 48, 48},       {"f_aligned", f_aligned, 200, 256},
+    {"f_realloc", f_realloc, 400, 416}, {"f_strdup", f_strdup, 1000, 1024},   {"f_strndup", f_strndup, 200, 208},
+    {"f_aligned", f_aligned, 256, 256}, {"f_pins", f_pins, 4000000, 4005888}, {"f_noscan", f_noscan, 70000, 73728},
 };
 
 /* Each way to get an object, alone: from whom, how many bytes; and gone when it is freed. */
@@ -256,7 +256,7 @@ static void estimates(void) {
   gc_profile_set_rate(512 * 1024);
   for (size_t i = 0; i < 128 * MIB / 64; i++) gc_use(f_noscan(64)); /* 256 samples */
   for (size_t i = 0; i < 512; i++) {
-    gc_use(f_strndup(32768)); /* at most 2000 bytes of text: 32 */
+    gc_use(f_strndup(32768));                             /* at most 2000 bytes of text: 32 */
     for (int k = 0; k < 64; k++) gc_use(f_aligned(4096)); /* 128 MiB: 256 samples */
   }
   for (size_t i = 0; i < 256; i++) keep[i] = f_pins(MIB); /* each with probability 0.86 */
@@ -281,8 +281,9 @@ static void pins_are_estimated(void) {
   pprof_take();
   struct left l = count_left();
   near("alloc_objects", "f_dies", 1000 * (SLOTS - 1), 10); /* 8000 samples */
-  REQUIRE_MSG(pprof_value("pinned_space", "f_pins") * 100 >= l.sparse_bytes * 30, "of %" PRIu64 " pinned bytes %" PRIu64,
-              l.sparse_bytes, pprof_value("pinned_space", "f_pins")); /* 16 samples */
+  REQUIRE_MSG(pprof_value("pinned_space", "f_pins") * 100 >= l.sparse_bytes * 30,
+              "of %" PRIu64 " pinned bytes %" PRIu64, l.sparse_bytes,
+              pprof_value("pinned_space", "f_pins")); /* 16 samples */
   REQUIRE(pprof_value("pinned_space", "f_dies") * 10 <= pprof_value("pinned_space", "f_pins"));
 }
 

@@ -173,7 +173,8 @@ static void die(size_t size, size_t n) {
   REQUIRE(read_all(101).samples <= n / 10);
   REQUIRE_WHOLE();
   make_garbage(n, size); /* in the same places */
-  REQUIRE(read_all(101).alloc_objects == 2 * (double)n && read_all(101).samples >= n && read_all(101).samples <= n + n / 10);
+  REQUIRE(read_all(101).alloc_objects == 2 * (double)n && read_all(101).samples >= n &&
+          read_all(101).samples <= n + n / 10);
   REQUIRE_WHOLE();
 }
 
@@ -189,7 +190,8 @@ START_TEST(survivors_are_told) {
   for (int round = 0; round < 5; round++) {
     struct sample_figures f = read_all(101);
     REQUIRE(f.samples == 600 && f.inuse_bytes == 300 * 64 + 300 * 40960.0);
-    REQUIRE_MSG(f.pinned_bytes >= 300 * 40960.0 && f.pinned_bytes <= 300 * 40960.0 + 3 * 8192 + 1, "%f", f.pinned_bytes);
+    REQUIRE_MSG(f.pinned_bytes >= 300 * 40960.0 && f.pinned_bytes <= 300 * 40960.0 + 3 * 8192 + 1, "%f",
+                f.pinned_bytes);
     REQUIRE(read_all(100).pinned_bytes < 3 * 8192 + 1); /* large objects fill their spans */
     gc_collect();
   }
