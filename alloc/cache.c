@@ -87,12 +87,16 @@ static bool claim_group(struct cache *c, unsigned sc) {
     atomic_u8 *bytes = slotmap_group(block, n);
     uint64_t mask = group_equal(bytes, 0) & group_valid(slots, n);
     if (mask == 0) continue;
-    if (!sampler_pass(&c->sampler, count_bits(mask), g->size)) mask = up_to_sample(c, sc, mask);
+    unsigned count = count_bits(mask);
+    if (!sampler_pass(&c->sampler, count, g->size)) {
+      mask = up_to_sample(c, sc, mask);
+      count = count_bits(mask);
+    }
     group_store(bytes, mask, span_birth_colour(s->page, sc));
     if (sc == TINY_SPAN_CLASS)
       atomic_store_relaxed(tiny_bits(block, n), atomic_load_relaxed(tiny_bits(block, n)) & ~mask);
     s->claimed = mask;
-    atomic_own_add(&s->taken, count_bits(mask));
+    atomic_own_add(&s->taken, count);
     char *base = page_address(s->page) + (size_t)n * 64 * g->size;
     atomic_store_relaxed((atomic_word *)(void *)&g->base, (uintptr_t)base);
     read_fence(); /* the bytes were seen free; the gc_free that freed one had cleared zeroed before */

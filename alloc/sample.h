@@ -59,7 +59,7 @@ GC_INLINE uint64_t sampler_before(const struct sampler *s, uint64_t size) { retu
 /* The mean for which the object just handed out is to be noted, or 0. */
 GC_INLINE uint64_t sampler_take_due(struct sampler *s) {
   uint64_t due = s->due;
-  s->due = 0;
+  if (GC_UNLIKELY(due != 0)) s->due = 0;
   return due;
 }
 
