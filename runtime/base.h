@@ -30,7 +30,8 @@ _Static_assert(sizeof(void *) == 8, "Holdfast needs 64-bit addresses");
 #define GC_OWN_DATA __attribute__((section("holdfast_data")))
 
 /* Code between a public function that allocates and the noting of a call stack (api/profile.c): all in one section, so that
- * these frames are known as ours, in a statically linked program too. Public functions that allocate carry it. */
+ * these frames are known as ours, in a statically linked program too. Public functions that allocate carry it, and the
+ * start of threads. */
 #define GC_ENTRY __attribute__((section("holdfast_entry")))
 
 /* Thread-local variables must be reachable from a signal handler: no lazy allocation by the loader. */

@@ -340,6 +340,8 @@ static void threads_beside_cycles(void) {
   pprof_take();
   expect("alloc_objects", "f_pins", made_count / 16);
   expect("alloc_objects", "f_dies", made_count / 16 * 15);
+  for (size_t i = 0; i < pprof.samples; i++) /* f_pins or f_dies, allocate_beside; refills of beside.h, its thread */
+    REQUIRE_MSG(pprof.sample[i].depth == 2, "%u frames of a thread", (unsigned)pprof.sample[i].depth);
   struct left l = count_left();
   REQUIRE(l.pinned + l.others < 1000);
   REQUIRE_MSG(pprof_value("inuse_objects", "f_pins") + pprof_value("inuse_objects", "f_dies") == l.pinned + l.others,
