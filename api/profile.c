@@ -21,9 +21,10 @@
 #include "runtime/os.h"
 #include "runtime/print.h"
 
-#define OWN_FRAMES 8   /* of the library, at most, below the program's */
-#define START_FRAMES 3 /* at the end of a thread's stack: our start routine, below the C library's two */
-#define TOP 20         /* sites told one by one */
+#define OWN_FRAMES 8     /* of the library, at most, below the program's */
+#define FOREIGN_FRAMES 2 /* below ours, where somebody stands in front of backtrace: the address sanitizer does */
+#define START_FRAMES 3   /* at the end of a thread's stack: our start routine, below the C library's two */
+#define TOP 20           /* sites told one by one */
 
 /* ---- turning on and off ---- */
 
@@ -68,6 +69,15 @@ static bool is_own(const void *pc) {
   return (const char *)pc > __start_holdfast_entry && (const char *)pc <= __stop_holdfast_entry;
 }
 
+/* How many frames lie below the program's. */
+static int own_frames(void *const *pc, int n) {
+  int i = 0;
+  while (i < n && i < FOREIGN_FRAMES && !is_own(pc[i])) i++;
+  if (i == n || !is_own(pc[i])) return 0;
+  while (i < n && is_own(pc[i])) i++;
+  return i;
+}
+
 /* How many of the frames are the program's: without how a thread was started. */
 static int without_start(void *const *pc, int n) {
   for (int i = n - 1; i >= 0 && i >= n - START_FRAMES; i--)
@@ -77,8 +87,7 @@ static int without_start(void *const *pc, int n) {
 
 static GC_ENTRY GC_NOINLINE void note(const void *p, uint64_t mean) {
   void *pc[SAMPLE_DEPTH + OWN_FRAMES];
-  int n = backtrace(pc, SAMPLE_DEPTH + OWN_FRAMES), own = 0;
-  while (own < n && is_own(pc[own])) own++;
+  int n = backtrace(pc, SAMPLE_DEPTH + OWN_FRAMES), own = own_frames(pc, n);
   n = own + without_start(pc + own, n - own);
   library_enter();
   sample_add(p, mean, pc + own, (unsigned)min_size((size_t)(n - own), SAMPLE_DEPTH));

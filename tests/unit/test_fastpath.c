@@ -162,6 +162,11 @@ static void prepare(const struct path *p) {
   while (p->refill && !p->tiny && slots_left(p->size, p->noscan) > 0) REQUIRE(allocate(p) != NULL);
   if (p->tiny) REQUIRE(gc_alloc_noscan(1) != NULL); /* a block with 15 bytes left */
   if (p->tiny && p->refill) tl_cache->tiny = tl_cache->tiny_end;
+  if (p->sampled) { /* the next object of A, and none of B's */
+    gc_profile_set_rate((uint64_t)1 << 60);
+    sampler_restart(&tl_cache->sampler);
+    tl_cache->sampler.until = 1;
+  }
 }
 
 static void check_new(const struct path *p, const char *o) {
@@ -194,7 +199,6 @@ START_TEST(stopped_at_every_instruction) {
   b_size = p->size;
   b_noscan = p->noscan;
   own_test_cache();
-  if (p->sampled) gc_profile_set_rate(1);
   start_thread(&b, b_body, NULL);
   prepare(p);
   hand_over(); /* B has objects before the first step */
@@ -206,6 +210,7 @@ START_TEST(stopped_at_every_instruction) {
     table_a[made_a++] = o;
   }
   check_steps(p);
+  REQUIRE(sample_totals().taken == (p->sampled ? 1 : 0));
   flush_own_cache(); /* now B may be given the spans that A's objects are in */
   for (int i = 0; i < 4; i++) hand_over();
   check_all_of_a(p);
