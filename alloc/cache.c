@@ -37,6 +37,7 @@ static struct cache *new_cache(void) {
   if (caches.by_index != NULL && caches.count < CACHES_MAX) c = meta_map(sizeof *c);
   if (c == NULL) return NULL;
   c->index = ++caches.count;
+  sampler_init(&c->sampler, c->index);
   caches.by_index[c->index] = c;
   for (unsigned sc = 0; sc < SPAN_CLASSES; sc++) {
     c->span[sc].page = NO_PAGE;
@@ -59,6 +60,20 @@ struct cache *cache_create(void) {
 
 /* ---- claiming ---- */
 
+/* A sample lies within the slots of mask. Those before it are claimed, or it alone when there are none; the rest of the
+ * group is looked at again. Handed out in this order, the sampled one is what the caller of cache_refill gets. */
+static GC_NOINLINE uint64_t up_to_sample(struct cache *c, unsigned sc, uint64_t mask) {
+  uint64_t before = sampler_before(&c->sampler, c->group[sc].size), rest = mask;
+  c->span[sc].again = true;
+  if (before == 0) {
+    sampler_hit(&c->sampler);
+    return mask & (0 - mask);
+  }
+  sampler_pass(&c->sampler, before, c->group[sc].size);
+  for (; before > 0; before--) rest &= rest - 1;
+  return mask & ~rest;
+}
+
 /* Claims what is free in the next groups of the cached span; false when the span has no more. The bytes are
  * stored before the mask is: a stop cannot come between (deferred), but gc_base on another thread can. */
 static bool claim_group(struct cache *c, unsigned sc) {
@@ -66,11 +81,18 @@ static bool claim_group(struct cache *c, unsigned sc) {
   struct slot_group *g = &c->group[sc];
   unsigned slots = span_class_slots(sc), groups = span_class_groups(sc);
   uint32_t block = span_block(s->page);
+  if (GC_UNLIKELY(s->again)) s->next_group--;
+  s->again = false;
   while (s->next_group < groups) {
     unsigned n = s->next_group++;
     atomic_u8 *bytes = slotmap_group(block, n);
     uint64_t mask = group_equal(bytes, 0) & group_valid(slots, n);
     if (mask == 0) continue;
+    unsigned count = count_bits(mask);
+    if (!sampler_pass(&c->sampler, count, g->size)) {
+      mask = up_to_sample(c, sc, mask);
+      count = count_bits(mask);
+    }
     unsigned claims = atomic32_load_relaxed(&s->claims);
     atomic32_store_relaxed(&s->claims, claims + 1);
     write_fence(); /* pairs with the fence in claims_same: who reads a byte from below sees the count changed */
@@ -80,7 +102,7 @@ static bool claim_group(struct cache *c, unsigned sc) {
     if (sc == TINY_SPAN_CLASS)
       atomic_store_relaxed(tiny_bits(block, n), atomic_load_relaxed(tiny_bits(block, n)) & ~mask);
     s->claimed = mask;
-    atomic_own_add(&s->taken, count_bits(mask));
+    atomic_own_add(&s->taken, count);
     char *base = page_address(s->page) + (size_t)n * 64 * g->size;
     atomic_store_relaxed((atomic_word *)(void *)&g->base, (uintptr_t)base);
     read_fence(); /* the bytes were seen free; the gc_free that freed one had cleared zeroed before */
@@ -97,6 +119,7 @@ static void own_span(struct cache *c, unsigned sc, uint32_t page) {
   heap.spans[page].partial = 0;
   c->span[sc].page = page;
   c->span[sc].next_group = 0;
+  c->span[sc].again = false;
   TORTURE_STEP();
   atomic8_store_release(&heap.spans[page].state, SPAN_CACHED); /* pairs with span_wait_swept, cache_holds_back */
 }
@@ -114,6 +137,7 @@ static bool exchange_span(struct cache *c, unsigned sc) {
 
 bool cache_refill(struct cache *c, unsigned sc) {
   GC_CHECK(c->group[sc].free == 0);
+  sampler_attend(&c->sampler);
   if (c->span[sc].page != NO_PAGE && claim_group(c, sc)) return true;
   while (exchange_span(c, sc))
     if (claim_group(c, sc)) return true;
@@ -198,6 +222,16 @@ bool claims_begin(struct claims *out, uint32_t page, unsigned sc) {
 bool claims_same(const struct claims *c) {
   read_fence();
   return atomic32_load_relaxed(&c->of->claims) == c->number;
+}
+
+unsigned cache_held_slots(uint32_t page) {
+  unsigned owner = heap.spans[page].owner, sc = span_class_of(page);
+  if (sc < 2 || atomic8_load_acquire(&heap.spans[page].state) != SPAN_CACHED || owner == 0) return 0;
+  const struct slot_group *g = &caches.by_index[owner]->group[sc];
+  uint64_t mask = atomic_load_acquire((const atomic_word *)(const void *)&g->free);
+  const char *base = (const char *)atomic_load_acquire((const atomic_word *)(const void *)&g->base);
+  /* The owner may be about to refill from this span: then its group is still one of another. */
+  return (size_t)(base - page_address(page)) < span_bytes(page) ? count_bits(mask) : 0;
 }
 
 /* ---- fork ---- */

@@ -9,6 +9,7 @@
 #ifndef HOLDFAST_CACHE_H
 #define HOLDFAST_CACHE_H
 
+#include "alloc/sample.h"
 #include "alloc/span.h"
 
 struct slot_group {
@@ -20,7 +21,8 @@ struct slot_group {
 
 struct cached_span {
   uint32_t page;       /* [own; STW] NO_PAGE: none */
-  uint32_t next_group; /* [own] first group not claimed from yet */
+  uint16_t next_group; /* [own] first group not claimed from yet */
+  bool again;          /* [own] but the last one was claimed from only up to a sample: it is looked at again */
   uint64_t claimed;    /* [own; STW] slots of the current group that were claimed */
   atomic_word taken;   /* [own, read by statistics] slots ever claimed, less those given back */
   atomic_u32 claims;   /* [own, read by claims_begin] odd while slots are being claimed: bytes and mask do not agree */
@@ -31,6 +33,7 @@ struct cache {
   char *tiny, *tiny_end;                 /* [own; STW] rest of the current tiny block; NULL: none */
   struct cached_span span[SPAN_CLASSES];
   atomic_word tiny_objects, tiny_blocks; /* [own, read by statistics] */
+  struct sampler sampler;                /* [own] which of its slots are samples */
   uint64_t allocations;                  /* [own] torture builds count here */
   uint32_t exchanges, exchanges_seen;    /* [own; STW] spans taken; of these, known to the collector */
   struct cache *next;                    /* [const once listed] all caches, in use or not */
@@ -72,6 +75,8 @@ bool cache_refill_tiny(struct cache *c);
 void cache_flush(struct cache *c);
 /* Whether the slot was claimed by the cache that owns its span, and not handed out. Racy for other threads. */
 bool cache_holds_back(const struct slot *s);
+/* How many slots of the span that is so. */
+unsigned cache_held_slots(uint32_t page);
 
 /* What the owner of a cached span has claimed of it and not handed out, to be set off against its slot bytes. Under the
  * class's CENTRAL lock: the span stays cached, and only claiming changes its bytes from free. begin, read the bytes, then

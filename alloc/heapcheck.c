@@ -6,6 +6,7 @@
 #include "alloc/central.h"
 #include "alloc/pageheap.h"
 #include "alloc/pages.h"
+#include "alloc/sample.h"
 #include "alloc/slotmap.h"
 #include "alloc/sweep.h"
 #include "runtime/print.h"
@@ -117,5 +118,7 @@ const char *heapcheck(void) {
   for (struct cache *c = cache_first(); c != NULL; c = c->next) check_cache(c);
   check_pages();
   check_counters();
+  const char *what = sample_check();
+  if (what != NULL) fail(what, NO_PAGE, 0, 0);
   return check.failed ? check.message : NULL;
 }

@@ -2,6 +2,7 @@
 #include "alloc/pageheap.h"
 
 #include "alloc/pages.h"
+#include "alloc/sample.h"
 #include "alloc/slotmap.h"
 #include "runtime/atomic.h"
 #include "runtime/config.h"
@@ -161,6 +162,7 @@ void span_free(uint32_t page) {
   uint32_t n = span_pages(page), block = span_block(page);
   unsigned sc = span_class_of(page);
   GC_CHECK(atomic8_load_relaxed(&heap.spans[page].state) == SPAN_SWEEPING);
+  GC_CHECK(!span_has_samples(page));
   atomic8_store_release(&heap.spans[page].state, SPAN_NONE);
   span_unpublish(page, n); /* before the pages and blocks can have a new owner */
   atomic_add(&heap.freed_spans, 1);

@@ -1,8 +1,10 @@
 /* sweep.c - see sweep.h. */
 #include "alloc/sweep.h"
 
+#include "alloc/cache.h"
 #include "alloc/central.h"
 #include "alloc/pageheap.h"
+#include "alloc/sample.h"
 #include "alloc/slotmap.h"
 #include "runtime/torture.h"
 
@@ -30,6 +32,7 @@ static unsigned sweep_slots(uint32_t page, unsigned sc) {
   uint32_t block = span_block(page);
   unsigned slots = span_class_slots(sc), groups = span_class_groups(sc), live = 0, freed = 0;
   unsigned dead_byte = dead_colour();
+  bool sampled = span_has_samples(page);
   for (unsigned g = 0; g < groups; g++) {
     atomic_u8 *group = slotmap_group(block, g);
     uint64_t dead = group_equal(group, dead_byte) | group_equal(group, FREED_WHILE_MARKING);
@@ -39,6 +42,7 @@ static unsigned sweep_slots(uint32_t page, unsigned sc) {
     if (n == 0) continue;
     TORTURE_STEP();
     freed += n;
+    if (GC_UNLIKELY(sampled)) samples_died(page, g, dead);
     poison(page, g, dead, span_class_size(sc));
     group_store(group, dead, 0);
   }
@@ -59,6 +63,7 @@ bool sweep_span(uint32_t page) {
   } else if (atomic8_load_relaxed(slotmap_group(span_block(page), 0)) != atomic32_load_relaxed(&heap.live_colour)) {
     atomic_add(&central_counts(sc)->freed, 1);
     atomic_add(&central_counts(sc)->large_freed_bytes, span_bytes(page));
+    sample_forget(page, 0);
     keep = false;
   }
   atomic8_store_release(&s->gen, atomic32_load_relaxed(&heap.gen) & 0xff); /* pairs with span_is_swept */
@@ -80,6 +85,20 @@ unsigned span_count_live(uint32_t page) {
     live += count_bits(used);
   }
   return live;
+}
+
+unsigned span_count_objects(uint32_t page) {
+  unsigned sc = span_class_of(page), slots = span_class_slots(sc), n = 0;
+  uint32_t block = span_block(page);
+  bool marking = heap_is_marking();
+  unsigned live_colour = atomic32_load_relaxed(&heap.live_colour);
+  for (unsigned g = 0; g < span_class_groups(sc); g++) {
+    const atomic_u8 *group = slotmap_group(block, g);
+    uint64_t none = group_equal(group, 0) | group_equal(group, FREED_WHILE_MARKING);
+    n += count_bits((marking ? ~none : group_equal(group, live_colour)) & group_valid(slots, g));
+  }
+  unsigned held = cache_held_slots(page);
+  return n > held ? n - held : 0;
 }
 
 /* At most `most` spans of one class, from the cursor on. 0 when a whole round found none. */

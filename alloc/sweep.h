@@ -13,6 +13,17 @@ bool sweep_span(uint32_t page);
 /* Slots of a span that are not free. The owner's, or under the world stop. */
 unsigned span_count_live(uint32_t page);
 
+/* Whether a slot with this byte holds an object: not free, not freed, not found unreachable by the last cycle. Stops
+ * deferred, so that no cycle begins or ends between reading the byte and this. */
+GC_INLINE bool slot_is_in_use(unsigned byte) {
+  return heap_is_marking() ? byte != 0 && byte != FREED_WHILE_MARKING
+                           : byte == atomic32_load_relaxed(&heap.live_colour);
+}
+
+/* Such slots of a small span, without those that a cache has claimed and not handed out. Exact when nobody allocates or
+ * frees in it meanwhile. Stops deferred. */
+unsigned span_count_objects(uint32_t page);
+
 /* The collector, in the stop: frees the dead slots of a span in some thread's cache. Returns its live. */
 unsigned sweep_cached_span(uint32_t page);
 

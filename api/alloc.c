@@ -20,6 +20,7 @@
  * free pages to the system (alloc/sweep.h, alloc/scavenge.h).
  *
  * Zeroing is done last and outside all locks and deferred stops: gigabytes of it must not delay a stop.
+ * A sampled object (alloc/sample.h) never comes from rung 1; its call stack is noted last, outside too.
  * Rung 1 is all that runs undeferred, and INV-FAST-1 says why a stop may come there at any instruction. */
 #include "gc_alloc.h"
 
@@ -32,6 +33,7 @@
 #include "alloc/scavenge.h"
 #include "alloc/sweep.h"
 #include "api/object.h"
+#include "api/profile.h"
 #include "gc/cycle.h"
 #include "runtime/init.h"
 #include "runtime/options.h"
@@ -96,7 +98,13 @@ struct request {
   size_t bytes; /* out: of the slot, to clear */
 };
 
-static char *large_attempt(struct request *r) {
+/* Counted, and perhaps noted, as an object of its own. */
+static void sample_large(struct sampler *s, size_t bytes) {
+  sampler_attend(s);
+  if (!sampler_pass(s, 1, bytes)) sampler_hit(s);
+}
+
+static char *large_attempt(struct cache *c, struct request *r) {
   size_t pages = (r->size + PAGE_SIZE - 1) >> PAGE_SHIFT, align = max_size(r->align >> PAGE_SHIFT, 1);
   sweep_before_growing(pages);
   uint32_t page = span_alloc_large(pages, align, r->noscan, &r->is_zero);
@@ -106,6 +114,7 @@ static char *large_attempt(struct request *r) {
   atomic_add(&central_counts(r->noscan)->large_bytes, r->bytes);
   atomic_add(&heap.live, r->bytes);
   central_give(r->noscan, page);
+  sample_large(&c->sampler, r->bytes);
   return page_address(page);
 }
 
@@ -120,7 +129,7 @@ static unsigned class_for(const struct request *r) {
 static char *attempt(struct cache *c, struct request *r) {
   if (r->noscan && r->size < tiny_limit && r->align == 0) return tiny_attempt(c, r->size);
   unsigned sc = class_for(r);
-  if (sc < 2) return large_attempt(r);
+  if (sc < 2) return large_attempt(c, r);
   char *p = small_attempt(c, sc);
   r->is_zero = p != NULL && c->group[sc].zeroed;
   r->bytes = span_class_size(sc);
@@ -151,7 +160,12 @@ static bool is_impossible(const struct request *r) {
   return r->size + r->align > heap.pages * PAGE_SIZE || r->size > PTRDIFF_MAX;
 }
 
-static void *clear(char *p, const struct request *r) { return r->noscan || r->is_zero ? p : memset(p, 0, r->bytes); }
+/* sampled: as from sampler_take_due. */
+static GC_ENTRY void *finish(char *p, const struct request *r, uint64_t sampled) {
+  if (!r->noscan && !r->is_zero) memset(p, 0, r->bytes);
+  if (GC_UNLIKELY(sampled != 0)) profile_note(p, sampled);
+  return p;
+}
 
 /* After try number `tries` has failed. False: there is nothing left to do. */
 static bool make_room(const struct request *r, int tries) {
@@ -160,7 +174,7 @@ static bool make_room(const struct request *r, int tries) {
   return true;
 }
 
-static void *allocate(struct request *r) {
+static GC_ENTRY void *allocate(struct request *r) {
   struct cache *c = own_cache();
   if (c == NULL || is_impossible(r)) {
     errno = ENOMEM;
@@ -172,15 +186,16 @@ static void *allocate(struct request *r) {
   for (int tries = 0;; tries++) {
     thread_defer_stops();
     char *p = attempt(c, r);
+    uint64_t sampled = sampler_take_due(&c->sampler);
     thread_allow_stops();
-    if (GC_LIKELY(p != NULL)) return clear(p, r);
+    if (GC_LIKELY(p != NULL)) return finish(p, r, sampled);
     if (!make_room(r, tries)) break;
   }
   errno = ENOMEM;
   return NULL;
 }
 
-static GC_NOINLINE void *allocate_general(size_t size, size_t align, unsigned noscan) {
+static GC_ENTRY GC_NOINLINE void *allocate_general(size_t size, size_t align, unsigned noscan) {
   struct request r = {size, align, noscan, false, 0};
   if (size == 0 && align <= sizeof zero_size_object) return (void *)(uintptr_t)zero_size_object;
   if (size == 0) r.size = 1;
@@ -189,7 +204,7 @@ static GC_NOINLINE void *allocate_general(size_t size, size_t align, unsigned no
 }
 
 /* A small object whose group is used up, which is nearly always all there is to it: claim the next one. */
-static GC_NOINLINE void *allocate_slow(size_t size, unsigned noscan) {
+static GC_ENTRY GC_NOINLINE void *allocate_slow(size_t size, unsigned noscan) {
   struct cache *c = tl_cache;
   unsigned cls = size <= SMALL_MAX ? size_class(size) : 0;
   bool usual = cls != 0 && c != &empty_cache && !(noscan && size < tiny_limit) && !GC_TORTURE && !cycle_is_due() &&
@@ -199,9 +214,12 @@ static GC_NOINLINE void *allocate_slow(size_t size, unsigned noscan) {
   thread_defer_stops();
   bool ok = c->group[sc].free != 0 || cache_refill(c, sc);
   char *p = ok ? slot_take(&c->group[sc]) : NULL;
+  uint64_t sampled = sampler_take_due(&c->sampler);
   thread_allow_stops();
   if (GC_UNLIKELY(p == NULL)) return allocate_general(size, 0, noscan);
-  return noscan ? p : zeroed(p, &c->group[sc]);
+  if (!noscan) zeroed(p, &c->group[sc]);
+  if (GC_UNLIKELY(sampled != 0)) profile_note(p, sampled);
+  return p;
 }
 
 /* ---- the fast paths ---- */
@@ -209,7 +227,7 @@ static GC_NOINLINE void *allocate_slow(size_t size, unsigned noscan) {
 /* In torture builds every allocation is slow: the caches stay hidden. */
 GC_INLINE struct cache *fast_cache(void) { return GC_TORTURE ? (struct cache *)(uintptr_t)&empty_cache : tl_cache; }
 
-void *gc_alloc(size_t size) {
+GC_ENTRY void *gc_alloc(size_t size) {
   if (GC_UNLIKELY(size > SMALL_MAX)) return allocate_slow(size, 0);
   struct slot_group *g = &fast_cache()->group[span_class(size_class(size), 0)];
   char *p = slot_take(g);
@@ -217,7 +235,7 @@ void *gc_alloc(size_t size) {
   return zeroed(p, g);
 }
 
-void *gc_alloc_noscan(size_t size) {
+GC_ENTRY void *gc_alloc_noscan(size_t size) {
   if (GC_UNLIKELY(size > SMALL_MAX)) return allocate_slow(size, NOSCAN);
   struct cache *c = fast_cache();
   void *p;
@@ -230,7 +248,7 @@ void *gc_alloc_noscan(size_t size) {
   return GC_LIKELY(p != NULL) ? p : allocate_slow(size, NOSCAN);
 }
 
-void *gc_calloc(size_t n, size_t size) {
+GC_ENTRY void *gc_calloc(size_t n, size_t size) {
   size_t bytes;
   if (__builtin_mul_overflow(n, size, &bytes)) {
     errno = ENOMEM;
@@ -239,7 +257,7 @@ void *gc_calloc(size_t n, size_t size) {
   return gc_alloc(bytes);
 }
 
-void *gc_alloc_aligned(size_t alignment, size_t size) {
+GC_ENTRY void *gc_alloc_aligned(size_t alignment, size_t size) {
   if (alignment == 0 || (alignment & (alignment - 1)) != 0) {
     errno = EINVAL;
     return NULL;

@@ -45,7 +45,8 @@ struct gc_stats {
   uint64_t heap_objects;  /* slots that hold objects; a shared 16-byte block counts once */
 
   /* -- metadata -- */
-  uint64_t gc_sys; /* bytes of metadata: page tables, slot maps, records. Not counted: mark stacks */
+  uint64_t
+      gc_sys; /* bytes of metadata: page tables, slot maps, records. Not counted: mark stacks, tables of allocation sites */
 
   /* -- limits, for heap_sys - heap_released + gc_sys -- */
   uint64_t memory_limit; /* bytes; UINT64_MAX: none. Soft: collecting keeps below as far as it can */

@@ -8,6 +8,7 @@
 #include "alloc/pageheap.h"
 #include "alloc/slotmap.h"
 #include "api/object.h"
+#include "api/profile.h"
 #include "gc/background.h"
 #include "gc/collector.h"
 #include "gc/cycle.h"
@@ -64,6 +65,7 @@ void gc_init(void) {
   world_init();
   threads_init();
   pthread_atfork(before_fork, cycle_fork_unlock, after_fork_in_child);
+  profile_init();
 }
 
 /* Before the program's own constructors, so that the thread that runs them is known as the main one. */

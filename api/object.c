@@ -7,6 +7,7 @@
 #include "alloc/cache.h"
 #include "alloc/central.h"
 #include "alloc/pageheap.h"
+#include "alloc/sample.h"
 #include "alloc/slotmap.h"
 #include "alloc/sweep.h"
 #include "gc_alloc.h"
@@ -56,6 +57,7 @@ static bool is_nothing(const void *p) { return p == NULL || p == (const void *)z
 
 static void free_large(const struct slot *s) {
   struct central_counts *counts = central_counts(s->sc);
+  sample_forget(s->page, 0);
   if (slot_free_later(s->state)) return;
   while (!central_claim(s->sc, s->page)) span_wait_swept(s->page);
   atomic_add(&counts->freed, 1);
@@ -73,6 +75,7 @@ static void free_slot(const struct slot *s) {
 #if GC_DEBUG || GC_TORTURE
   memset(s->object, 0xdb, s->size); /* what is freed must look freed */
 #endif
+  sample_forget(s->page, (unsigned)((size_t)(s->object - page_address(s->page)) / s->size));
   while (!central_free_slot(s->sc, s->page, s->state)) span_wait_swept(s->page);
 }
 
@@ -103,7 +106,7 @@ static bool fits_in_place(const struct slot *s, size_t size) {
 
 /* A tiny object's own size is not known, so up to the end of its block is copied; the new one may lie in the
  * same block, and the old bytes are taken before it is allocated. */
-static void *move_tiny(const char *p, size_t old, size_t size) {
+static GC_ENTRY void *move_tiny(const char *p, size_t old, size_t size) {
   char bytes[TINY_SIZE];
   memcpy(bytes, p, old);
   void *q = gc_alloc_noscan(size);
@@ -111,13 +114,13 @@ static void *move_tiny(const char *p, size_t old, size_t size) {
   return q;
 }
 
-static void *move_object(const struct slot *s, const void *p, size_t size) {
+static GC_ENTRY void *move_object(const struct slot *s, const void *p, size_t size) {
   void *q = s->sc & NOSCAN ? gc_alloc_noscan(size) : gc_alloc(size);
   if (q != NULL) memcpy(q, p, min_size(s->size, size));
   return q;
 }
 
-void *gc_realloc(void *p, size_t size) {
+GC_ENTRY void *gc_realloc(void *p, size_t size) {
   if (is_nothing(p)) return gc_alloc(size);
   library_enter();
   struct slot s = expect_object(p, "gc_realloc");
@@ -134,7 +137,7 @@ void *gc_realloc(void *p, size_t size) {
   return q;
 }
 
-char *gc_strndup(const char *s, size_t n) {
+GC_ENTRY char *gc_strndup(const char *s, size_t n) {
   size_t length = strnlen(s, n);
   char *copy = gc_alloc_noscan(length + 1);
   if (copy == NULL) return NULL;
@@ -143,4 +146,4 @@ char *gc_strndup(const char *s, size_t n) {
   return copy;
 }
 
-char *gc_strdup(const char *s) { return gc_strndup(s, strlen(s)); }
+GC_ENTRY char *gc_strdup(const char *s) { return gc_strndup(s, strlen(s)); }

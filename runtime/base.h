@@ -29,6 +29,11 @@ _Static_assert(sizeof(void *) == 8, "Holdfast needs 64-bit addresses");
  * a statically linked program too: the collector's own words must never look like roots. */
 #define GC_OWN_DATA __attribute__((section("holdfast_data")))
 
+/* Code between a public function that allocates and the noting of a call stack (api/profile.c): all in one section, so that
+ * these frames are known as ours, in a statically linked program too. Public functions that allocate carry it, and the
+ * start of threads. */
+#define GC_ENTRY __attribute__((section("holdfast_entry")))
+
 /* Thread-local variables must be reachable from a signal handler: no lazy allocation by the loader. */
 #define GC_TLS __thread __attribute__((tls_model("initial-exec")))
 

@@ -103,7 +103,7 @@ static void announce(struct thread *t) {
 }
 
 /* The lowest frame that can hold a program's pointer is the start routine's, below this one. */
-GC_NOINLINE void *thread_run(void *record) {
+GC_ENTRY GC_NOINLINE void *thread_run(void *record) {
   struct thread *t = record;
   struct range stack = own_stack();
   stack.hi = __builtin_frame_address(0);

@@ -33,6 +33,9 @@ $(PUBLIC_TESTS_C): $(TEST_BIN)/%: %.c $(TEST_HDR) $(LIBHOLDFAST_A) | $(TEST_BIN)
 $(PUBLIC_TESTS_X): $(TEST_BIN)/%: %.cc $(TEST_HDR) $(LIBHOLDFAST_A) | $(TEST_BIN)
 	$(CXX) -std=c++17 $(TEST_CXX_FLAGS) $(TEST_FLAGS) $< -o $@ $(TEST_LIBS)
 
+# The loader tells names of functions in the program only when they are exported.
+$(TEST_BIN)/test_profile: TEST_FLAGS += -rdynamic
+
 # Loaded by test_dlopen, which finds it beside itself. Not linked with the library: it is a stranger.
 $(TEST_PLUGIN): tests/system/plugin.c | $(TEST_BIN)
 	$(CC) -std=c11 $(CFLAGS) $(WARN) -fPIC -shared $< -o $@

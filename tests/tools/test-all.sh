@@ -33,6 +33,7 @@ run "install" sh tests/tools/check-install.sh
 for build in debug release; do
   run "tests, $build" make -s $jobs BUILD=$build check
 done
+run "profile, other readers" sh tests/tools/check-profile.sh build/release/tests/test_profile
 run "tests, asan and ubsan" make -s $jobs BUILD=asan check-asan
 run "tests, tsan" make -s $jobs BUILD=tsan check-tsan
 run "tests, torture" make -s $jobs BUILD=torture check-torture

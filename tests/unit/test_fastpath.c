@@ -4,6 +4,7 @@
  *           B and waits. B runs a full collection - A is stopped inside the handler, its registers in the
  *           signal frame on its stack - and fills many slots of the same class with a pattern. Then A does
  *           its next instruction. Every instruction of the path sees a collection before and after it.
+ * One path is sampled (alloc/sample.h): there the whole noting of the call stack is stepped through, too.
  * Then:     A's object must be allocated, zero, nobody else's, and stay what A wrote.
  * The paths through the refill are stepped too, but a thread that defers stops is not handed over there: B
  * would wait for it for ever. */
@@ -14,6 +15,7 @@
 #include <signal.h>
 #include <ucontext.h>
 
+#include "gc_frag.h"
 #include "hide.h"
 
 #define TRAP_FLAG 0x100
@@ -137,15 +139,17 @@ struct path {
   size_t size;
   bool noscan, tiny, refill; /* refill: the group is used up first */
   unsigned times;
+  bool sampled;
 };
 
 static const struct path paths[] = {
-    {"8 bytes", 8, false, false, false, 2},          {"16 bytes", 16, false, false, false, 3},
-    {"48 bytes", 48, false, false, false, 3},        {"112 bytes", 112, false, false, false, 2},
-    {"256 bytes", 256, false, false, false, 2},      {"noscan, 16 bytes", 16, true, false, false, 3},
-    {"noscan, 48 bytes", 48, true, false, false, 3}, {"tiny, 5 bytes", 5, true, true, false, 3},
-    {"tiny, 8 bytes", 8, true, true, false, 1},      {"refill, 48 bytes", 48, false, false, true, 1},
-    {"refill, noscan", 64, true, false, true, 1},    {"refill, tiny", 12, true, true, true, 1},
+    {"sampled, 48 bytes", 48, false, false, true, 1, true}, {"8 bytes", 8, false, false, false, 2, false},
+    {"16 bytes", 16, false, false, false, 3, false},        {"48 bytes", 48, false, false, false, 3, false},
+    {"112 bytes", 112, false, false, false, 2, false},      {"256 bytes", 256, false, false, false, 2, false},
+    {"noscan, 16 bytes", 16, true, false, false, 3, false}, {"noscan, 48 bytes", 48, true, false, false, 3, false},
+    {"tiny, 5 bytes", 5, true, true, false, 3, false},      {"tiny, 8 bytes", 8, true, true, false, 1, false},
+    {"refill, 48 bytes", 48, false, false, true, 1, false}, {"refill, noscan", 64, true, false, true, 1, false},
+    {"refill, tiny", 12, true, true, true, 1, false},
 };
 enum { PATHS = sizeof paths / sizeof paths[0] };
 
@@ -158,6 +162,11 @@ static void prepare(const struct path *p) {
   while (p->refill && !p->tiny && slots_left(p->size, p->noscan) > 0) REQUIRE(allocate(p) != NULL);
   if (p->tiny) REQUIRE(gc_alloc_noscan(1) != NULL); /* a block with 15 bytes left */
   if (p->tiny && p->refill) tl_cache->tiny = tl_cache->tiny_end;
+  if (p->sampled) { /* the next object of A, and none of B's */
+    gc_profile_set_rate((uint64_t)1 << 60);
+    sampler_restart(&tl_cache->sampler);
+    tl_cache->sampler.until = 1;
+  }
 }
 
 static void check_new(const struct path *p, const char *o) {
@@ -201,6 +210,7 @@ START_TEST(stopped_at_every_instruction) {
     table_a[made_a++] = o;
   }
   check_steps(p);
+  REQUIRE(sample_totals().taken == (p->sampled ? 1 : 0));
   flush_own_cache(); /* now B may be given the spans that A's objects are in */
   for (int i = 0; i < 4; i++) hand_over();
   check_all_of_a(p);
