@@ -2,6 +2,7 @@
 #include "alloc/cache.h"
 
 #include "alloc/central.h"
+#include "alloc/inside.h"
 #include "alloc/slotmap.h"
 #include "alloc/sweep.h"
 #include "runtime/lock.h"
@@ -95,7 +96,7 @@ static bool claim_group(struct cache *c, unsigned sc) {
     }
     unsigned claims = atomic32_load_relaxed(&s->claims);
     atomic32_store_relaxed(&s->claims, claims + 1);
-    write_fence(); /* pairs with the fence in claims_same: who reads a byte from below sees the count changed */
+    write_fence();  /* pairs with the fence in claims_same: who reads a byte from below sees the count changed */
     TORTURE_STEP(); /* a marker may set a mark in this group */
     group_store(bytes, mask, span_birth_colour(s->page, sc));
     TORTURE_STEP(); /* claimed, and not yet held back */
@@ -104,6 +105,8 @@ static bool claim_group(struct cache *c, unsigned sc) {
     s->claimed = mask;
     atomic_own_add(&s->taken, count);
     char *base = page_address(s->page) + (size_t)n * 64 * g->size;
+    inside_handed_out(base + (unsigned)__builtin_ctzll(mask) * (size_t)g->size,
+                      base + (64u - (unsigned)__builtin_clzll(mask)) * (size_t)g->size);
     atomic_store_relaxed((atomic_word *)(void *)&g->base, (uintptr_t)base);
     read_fence(); /* the bytes were seen free; the gc_free that freed one had cleared zeroed before */
     g->zeroed = atomic8_load_acquire(&heap.spans[s->page].zeroed);
