@@ -9,7 +9,7 @@
  *               compiler may neither drop a store of NULL nor keep the old value elsewhere;
  *            2. code that touches heap addresses is in functions marked EXAMPLE_STEP: their copies are in
  *               frames that are gone, and main and run, whose frames stay, never see an address;
- *            3. before each collection the stack of those gone frames is overwritten (examples.c).
+ *            3. before each collection the stack of those gone frames is overwritten (stale.h).
  * Reading: example1.c, then example_measure in examples.c, then article.c. */
 #ifndef HOLDFAST_EXAMPLES_H
 #define HOLDFAST_EXAMPLES_H
@@ -17,14 +17,9 @@
 #include <stddef.h>
 
 #include "gc_alloc.h"
+#include "stale.h"
 
-/* Out of line in every build. noipa (gcc only) also forbids clones, and forbids that a caller relies on
- * which registers the function leaves alone. */
-#if __has_attribute(noipa)
-#define EXAMPLE_NOINLINE __attribute__((noinline, noipa))
-#else
-#define EXAMPLE_NOINLINE __attribute__((noinline))
-#endif
+#define EXAMPLE_NOINLINE STALE_NOINLINE
 #define EXAMPLE_STEP static EXAMPLE_NOINLINE
 
 #define EXAMPLE_MIB (1024.0 * 1024.0)
