@@ -124,19 +124,22 @@ func limitOf(variant string) int64 {
 	return size.taskLimit + size.serviceLimit
 }
 
-// What the limit is about, as in Go's documentation of GOMEMLIMIT.
-func used() int64 {
+// The limit is for the heap: Go's own counts the runtime's needs, too, which are added to it.
+func used() (heap, runtimeOwn int64) {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return int64(m.Sys - m.HeapReleased)
+	return int64(m.HeapSys - m.HeapReleased), int64(m.Sys - m.HeapSys)
 }
 
 func isOver(limit int64) bool {
-	if used() <= limit {
+	heap, own := used()
+	debug.SetMemoryLimit(limit + own)
+	if heap <= limit {
 		return false
 	}
 	debug.FreeOSMemory()
-	return used() > limit
+	heap, _ = used()
+	return heap > limit
 }
 
 func addRow(variant string, done int, refused bool) {
@@ -160,7 +163,7 @@ func runPart(variant string) {
 	for i := range requests {
 		requests[i].begin(size.requestBytes * (i + 1) / requestCount)
 	}
-	debug.SetMemoryLimit(limit)
+	isOver(limit)
 	addRow(variant, 0, false)
 	for done, refused := 0, false; done < size.entries && !refused; {
 		oneEntry(task, service)
