@@ -219,6 +219,17 @@ static struct course course_of(const struct variant *variant) {
   return course;
 }
 
+static double mean_of(int variant) {
+  double sum = 0;
+  for (int p = 1; p <= PERIODS; p++) sum += of_period(&variants[variant], p);
+  return sum / PERIODS;
+}
+
+static void check_lowest(int lowest, int other) {
+  lab_expect(mean_of(lowest) <= 0.95 * mean_of(other), "12 periods' mean: %s %.1f MiB, %s %.1f", variants[lowest].name,
+             mean_of(lowest), variants[other].name, mean_of(other));
+}
+
 static void check_grows(struct course course) {
   lab_expect(course.worst >= 1.15 * course.first, "%s does not grow: period 1 %.1f MiB, worst later %.1f", course.name,
              course.first, course.worst);
@@ -246,6 +257,7 @@ static void run(void) {
   check_does_not_grow(random);
   check_does_not_grow(chronological);
   check_orders(chronological, random);
+  for (int other = RANDOM_EXACT; other < CHRONOLOGICAL_128; other++) check_lowest(CHRONOLOGICAL_128, other);
   const struct variant *usual = &variants[NEVER], *one_buffer = &variants[ONE_BUFFER];
   lab_expect(of_period(one_buffer, CHUNKS - 1) < 2 * of_period(usual, CHUNKS - 1) + 1,
              "with one read buffer, sorting alone leaves %.1f MiB in period 7, a node never restarted has %.1f",
