@@ -40,5 +40,6 @@ run "tests, torture" make -s $jobs BUILD=torture check-torture
 run "examples" make -s run-examples
 run "examples, all compilers" make -s check-examples
 run "benchmarks, small" make -s bench-small
+run "scenarios, small" make -s scenarios-small
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
