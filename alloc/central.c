@@ -1,6 +1,7 @@
 /* central.c - see central.h. */
 #include "alloc/central.h"
 
+#include "alloc/inside.h"
 #include "alloc/pageheap.h"
 #include "alloc/slotmap.h"
 #include "alloc/sweep.h"
@@ -326,7 +327,9 @@ static char *take_slot(struct central *c, unsigned sc, uint32_t page, unsigned *
     s->partial = 0;
     list_append(list_of(c, page), page);
   }
-  return page_address(page) + (size_t)i * span_class_size(sc);
+  char *object = page_address(page) + (size_t)i * span_class_size(sc);
+  inside_handed_out(object, object + span_class_size(sc));
+  return object;
 }
 
 static enum move move_locked(struct central *c, unsigned sc, struct move_request *r, char **object) {

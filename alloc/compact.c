@@ -27,15 +27,15 @@ static struct plan {
   unsigned gen;          /* heap.gen that the plan is for, + 1; 0: none yet */
   struct keep_line keep; /* DRAW: of its level, the lowest `ties` spans are kept */
   uint32_t ties;
-  uint32_t at;           /* where the pass goes on */
-  unsigned low, high;    /* the pass is for destinations with so many slots in use */
-  bool lowering;         /* it is for one span below the line */
-  uint32_t to;           /* the destination; NO_PAGE: to be sought */
-  bool none;             /* there is none left */
-  unsigned group;        /* of it, where to look for a free slot */
-  uint32_t *spans;       /* by the number of slots in use, how many partly used spans there were */
-  uint32_t total;        /* of them */
-  uint64_t objects;      /* in them */
+  uint32_t at;        /* where the pass goes on */
+  unsigned low, high; /* the pass is for destinations with so many slots in use */
+  bool lowering;      /* it is for one span below the line */
+  uint32_t to;        /* the destination; NO_PAGE: to be sought */
+  bool none;          /* there is none left */
+  unsigned group;     /* of it, where to look for a free slot */
+  uint32_t *spans;    /* by the number of slots in use, how many partly used spans there were */
+  uint32_t total;     /* of them */
+  uint64_t objects;   /* in them */
 } plans[SPAN_CLASSES] GC_OWN_DATA;
 
 void compact_init(void) {

@@ -55,11 +55,10 @@ struct span {
   };
   atomic_u8 state;  /* [A] enum span_state; released after the fields above, acquired by span_wait_swept */
   atomic_u8 gen;    /* [A] sweep generation; see state */
-  uint8_t partial;  /* [L:CENTRAL; STW] listed: on the partial list, not the full one, SPAN_VACATED: and objects are being
-                       moved out of it; cached: a slot was freed */
+  uint8_t partial;  /* [L:CENTRAL; STW] listed: on the partial list, not the full one; cached: a slot was freed */
   atomic_u8 zeroed; /* [A] never used since it came zeroed from the system; cleared before a slot is freed */
 };
-#define SPAN_VACATED 2
+#define SPAN_VACATED 2 /* partial: and objects are being moved out of it */
 _Static_assert(sizeof(struct span) == 16, "metadata budget: 24 bytes per page");
 
 struct heap {

@@ -42,7 +42,10 @@ struct gc_stats {
   uint64_t heap_idle;     /* bytes of pages in no span: heap_sys - heap_inuse. Released ones included */
   uint64_t heap_inuse;    /* bytes of pages in spans in use. heap_inuse - heap_alloc bounds fragmentation */
   uint64_t heap_released; /* bytes of idle pages that are not resident: given back, or never touched */
-  uint64_t heap_objects;  /* slots that hold objects; a shared 16-byte block counts once */
+  /* Bytes of free OS pages inside spans in use that are given back now; objects stay around them. Not counted in
+   * heap_released, nor taken off heap_inuse and what the limits below count. */
+  uint64_t heap_released_inside;
+  uint64_t heap_objects; /* slots that hold objects; a shared 16-byte block counts once */
 
   /* -- metadata -- */
   uint64_t gc_sys; /* bytes of metadata: page tables, slot maps, records. Not counted: mark stacks */

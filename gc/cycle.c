@@ -626,6 +626,9 @@ void cycle_wait_for_sweepers(void) {
   lock_release_stoppable(&cycle.lock);
 }
 
+void cycle_keep_out(void) { lock_acquire_stoppable(&cycle.lock); }
+void cycle_let_in(void) { lock_release_stoppable(&cycle.lock); }
+
 uint64_t cycle_live_bytes(void) {
   lock_settings();
   uint64_t live = cycle.stats.live_bytes;

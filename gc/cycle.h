@@ -23,6 +23,10 @@ void cycle_run_beside(enum cycle_reason reason);
 /* Returns when whoever was sweeping has filed what was in hand. Stops not deferred. */
 void cycle_wait_for_sweepers(void);
 
+/* No cycle is under way or begins between the two: the first waits for the one that is, the second must come soon. Stops not
+ * deferred before, deferred in between. */
+void cycle_keep_out(void), cycle_let_in(void);
+
 uint64_t cycle_live_bytes(void); /* that the last cycle left */
 
 /* Automatic cycles off and on, nesting; the growth rate. */
