@@ -53,7 +53,7 @@ void collect_for_memory(void) {
 
 void gc_collect(void) { collect_fully(); }
 
-#define PIECES 64 /* some milliseconds, that a cycle which has become due may have to wait */
+#define PIECES 16 /* some 2 ms, that a cycle which has become due may have to wait */
 
 uint64_t gc_release_inside(void) {
   uint32_t at = 0;
