@@ -80,7 +80,8 @@ static bool claim_group(struct cache *c, unsigned sc) {
     s->claimed = mask;
     atomic_own_add(&s->taken, count_bits(mask));
     char *base = page_address(s->page) + (size_t)n * 64 * g->size;
-    inside_handed_out(base, base + min_size(slots - n * 64, 64) * g->size);
+    inside_handed_out(base + (unsigned)__builtin_ctzll(mask) * (size_t)g->size,
+                      base + (64u - (unsigned)__builtin_clzll(mask)) * (size_t)g->size);
     atomic_store_relaxed((atomic_word *)(void *)&g->base, (uintptr_t)base);
     read_fence(); /* the bytes were seen free; the gc_free that freed one had cleared zeroed before */
     g->zeroed = atomic8_load_acquire(&heap.spans[s->page].zeroed);

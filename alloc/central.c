@@ -315,6 +315,7 @@ static char *take_slot(struct central *c, unsigned sc, uint32_t page, unsigned *
   struct span *s = &heap.spans[page];
   uint32_t block = span_block(page);
   unsigned i = find_free(block, sc, group);
+  TORTURE_STEP(); /* a marker may set a mark in this group */
   group_store(slotmap_group(block, i / 64), (uint64_t)1 << (i % 64), span_birth_colour(page, sc));
   if (sc == TINY_SPAN_CLASS) {
     atomic_word *bits = tiny_bits(block, i / 64);

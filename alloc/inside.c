@@ -129,6 +129,7 @@ bool inside_release_some(uint32_t *at, uint64_t *bytes) {
   for (unsigned i = 0; i < n; i++)
     if (heap.spans[page[i]].live != 0) look_through(&run, page[i]); /* empty ones are about to be given back whole */
   give_back(&run);
+  TORTURE_STEP();
   for (unsigned i = 0; i < n; i++) central_give(span_class_of(page[i]), page[i]);
   *bytes += run.bytes;
   return *at < atomic_load_acquire(&heap.limit) >> PAGE_SHIFT;

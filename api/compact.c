@@ -15,6 +15,7 @@ static enum compact_answer attempt(const void *p, char **copy) {
   library_enter();
   struct slot s = object_find(p);
   if (s.object != NULL && s.object == p && s.sc >= 2 && !object_is_tiny_block(&s)) answer = compact_find(&s, copy);
+  TORTURE_STEP(); /* claimed, with old contents */
   if (answer == COMPACT_MOVE && copy != NULL) memcpy(*copy, p, s.size);
   library_leave();
   return answer;

@@ -3,8 +3,10 @@
 #include "unit.h"
 
 #include "alloc/central.h"
+#include "alloc/inside.h"
 #include "alloc/pages.h"
 #include "alloc/slotmap.h"
+#include "gc_frag.h"
 
 static void *volatile keep[2000];
 static uint32_t partial_page, other_page, long_page, large_page, cached_page; /* spans of the heap below */
@@ -149,6 +151,26 @@ START_TEST(span_in_two_places) {
 }
 END_TEST
 
+/* The span of 24-byte objects that is partly used has free OS pages at its end, but for those the system's are too large. */
+START_TEST(released_inside) {
+  REQUIRE(gc_release_inside() == inside_bytes);
+  REQUIRE_WHOLE();
+  const char *start = page_address(partial_page), *end = page_address(partial_page + 1), *at = inside_next(start, end);
+  if (os_page_size() >= PAGE_SIZE) return;
+  REQUIRE(at == start + PAGE_SIZE - os_page_size() && inside_next(at + os_page_size(), end) == NULL);
+  PLANT(inside_bytes, inside_bytes + os_page_size(), "heap_released_inside");
+  struct central_counts *c = central_counts(span_class(CLS_24, 0));
+  struct span *s = &heap.spans[partial_page];
+  unsigned last = class_slots[CLS_24] - 1;
+  *slot_byte(partial_page, last) = (unsigned char)live_colour(); /* an object, counted, where the memory is gone */
+  s->live++;
+  c->retired++;
+  EXPECT_FAULT("an OS page that is given back holds an object");
+  inside_forget(at, at + 1);
+  REQUIRE_WHOLE();
+}
+END_TEST
+
 int main(void) {
   Suite *s = suite_create("heapcheck");
   TCase *tc = suite_case(s, "heapcheck");
@@ -160,5 +182,6 @@ int main(void) {
   tcase_add_test(tc, wrong_list);
   tcase_add_test(tc, page_tables);
   tcase_add_test(tc, span_in_two_places);
+  tcase_add_test(tc, released_inside);
   return suite_main(s);
 }
