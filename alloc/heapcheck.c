@@ -135,8 +135,8 @@ static void check_inside(void) {
     check_released(at);
     bytes += os_page_size();
   }
-  if (bytes != atomic_load_relaxed(&inside_bytes))
-    fail("heap_released_inside", NO_PAGE, bytes, atomic_load_relaxed(&inside_bytes));
+  if (bytes != atomic_load_relaxed(&inside.bytes))
+    fail("heap_released_inside", NO_PAGE, bytes, atomic_load_relaxed(&inside.bytes));
 }
 
 const char *heapcheck(void) {

@@ -13,8 +13,7 @@
 #define PIECE 4096 /* pages looked at */
 #define SLOTS_MAX 1024
 
-atomic_word inside_bytes GC_OWN_DATA;
-static atomic_word *bits GC_OWN_DATA; /* [const] once set, which is before inside_bytes is; entries [A] */
+struct inside inside GC_OWN_DATA;
 
 static size_t index_of(const char *p) { return (size_t)(p - heap.base) / os_page_size(); }
 static const char *address_of(size_t index) { return heap.base + index * os_page_size(); }
@@ -31,19 +30,19 @@ static uint64_t word_mask(size_t word, size_t first, size_t end) {
 void inside_forget(const char *lo, const char *hi) {
   size_t first = index_of(lo), end = index_of(hi - 1) + 1, n = 0;
   for (size_t w = first / 64; w * 64 < end; w++) {
-    uint64_t set = atomic_load_relaxed(&bits[w]) & word_mask(w, first, end);
+    uint64_t set = atomic_load_relaxed(&inside.bits[w]) & word_mask(w, first, end);
     if (set == 0) continue;
-    atomic_sub(&bits[w], set);
+    atomic_sub(&inside.bits[w], set);
     n += count_bits(set);
   }
-  if (n != 0) atomic_sub(&inside_bytes, n * os_page_size());
+  if (n != 0) atomic_sub(&inside.bytes, n * os_page_size());
 }
 
 const char *inside_next(const char *at, const char *end) {
   size_t i = index_of(at), last = index_of(end);
-  if (bits == NULL) return NULL;
+  if (inside.bits == NULL) return NULL;
   while (i < last) {
-    uint64_t left = atomic_load_relaxed(&bits[i / 64]) >> (i % 64);
+    uint64_t left = atomic_load_relaxed(&inside.bits[i / 64]) >> (i % 64);
     if (left & 1) return address_of(i);
     i += left == 0 ? 64 - i % 64 : (unsigned)__builtin_ctzll(left);
   }
@@ -52,7 +51,7 @@ const char *inside_next(const char *at, const char *end) {
 
 static bool is_released(const char *p) {
   size_t i = index_of(p);
-  return atomic_load_relaxed(&bits[i / 64]) >> (i % 64) & 1;
+  return atomic_load_relaxed(&inside.bits[i / 64]) >> (i % 64) & 1;
 }
 
 /* ---- giving back ---- */
@@ -66,8 +65,8 @@ static void give_back(struct run *r) {
   if (r->lo == r->hi) return;
   if (os_release(r->lo, (size_t)(r->hi - r->lo), (enum os_release_how)options.release)) {
     size_t first = index_of(r->lo), end = index_of(r->hi);
-    for (size_t w = first / 64; w * 64 < end; w++) atomic_add(&bits[w], word_mask(w, first, end));
-    atomic_add(&inside_bytes, (uint64_t)(r->hi - r->lo));
+    for (size_t w = first / 64; w * 64 < end; w++) atomic_add(&inside.bits[w], word_mask(w, first, end));
+    atomic_add(&inside.bytes, (uint64_t)(r->hi - r->lo));
     r->bytes += (uint64_t)(r->hi - r->lo);
   }
   r->lo = r->hi;
@@ -116,8 +115,9 @@ static unsigned take_some(uint32_t *at, uint32_t *page) {
 }
 
 static bool prepare(void) {
-  if (bits == NULL) bits = meta_map((heap.pages << PAGE_SHIFT) / os_page_size() / 8 + sizeof *bits);
-  return bits != NULL;
+  if (inside.bits == NULL)
+    inside.bits = meta_map((heap.pages << PAGE_SHIFT) / os_page_size() / 8 + sizeof *inside.bits);
+  return inside.bits != NULL;
 }
 
 bool inside_release_some(uint32_t *at, uint64_t *bytes) {

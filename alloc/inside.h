@@ -13,12 +13,16 @@
 
 #include "alloc/span.h"
 
-extern atomic_word inside_bytes; /* [A] given back now: OS pages with a set bit */
+/* In a line of its own: every refill reads it. */
+extern struct inside {
+  atomic_word bytes; /* [A] given back now: OS pages with a set bit */
+  atomic_word *bits; /* [const] once set, which is before bytes is; entries [A] */
+} __attribute__((aligned(64))) inside;
 
 /* Slots in [lo, hi) were claimed, or the span there is given up. */
 void inside_forget(const char *lo, const char *hi);
 GC_INLINE void inside_handed_out(const char *lo, const char *hi) {
-  if (GC_UNLIKELY(atomic_load_relaxed(&inside_bytes) != 0)) inside_forget(lo, hi);
+  if (GC_UNLIKELY(atomic_load_relaxed(&inside.bytes) != 0)) inside_forget(lo, hi);
 }
 
 /* Takes the next spans from page *at on, at most a few dozen, gives back what they have, and files them again. *bytes grows by

@@ -103,7 +103,7 @@ static void read_heap(struct gc_stats *out) {
   out->heap_inuse = t.inuse;
   out->heap_idle = t.sys - t.inuse;
   out->heap_released = t.released;
-  out->heap_released_inside = atomic_load_relaxed(&inside_bytes);
+  out->heap_released_inside = atomic_load_relaxed(&inside.bytes);
   out->gc_sys = t.metadata;
   out->sys = out->heap_sys + out->gc_sys;
 }

@@ -153,12 +153,12 @@ END_TEST
 
 /* The span that was in the cache has one object of 64 bytes, at its beginning. */
 START_TEST(released_inside) {
-  REQUIRE(gc_release_inside() == inside_bytes);
+  REQUIRE(gc_release_inside() == inside.bytes);
   REQUIRE_WHOLE();
   if (os_page_size() >= PAGE_SIZE) return;
   const char *start = page_address(cached_page), *end = page_address(cached_page + 1), *at = inside_next(start, end);
   REQUIRE(at == start + os_page_size() && heap.spans[cached_page].live == 1);
-  PLANT(inside_bytes, inside_bytes + os_page_size(), "heap_released_inside");
+  PLANT(inside.bytes, inside.bytes + os_page_size(), "heap_released_inside");
   struct central_counts *c = central_counts(span_class(6, 0));
   struct span *s = &heap.spans[cached_page];
   unsigned last = class_slots[6] - 1;
