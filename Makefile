@@ -99,10 +99,10 @@ check: run-unit-tests run-public-tests
 # inside functions it knows (docs/collection.md); that is marking, sharing, sweeping and the background thread; so cycles do
 # not run beside the program there: the collector's thread would wait for ever for the stop.
 # BUILD=asan: the public tests that stay short under it. BUILD=torture: a cycle at every 200th allocation, on what builds graphs; and
-# hide-and-seek and the shadows of many threads, where the yields matter.
+# hide-and-seek, the shadows of many threads and their compaction, where the yields matter.
 TSAN_TESTS := $(filter-out %/test_fastpath %/test_world,$(UNIT_TESTS)) $(OBJDIR)/tests/test_shadow
 TORTURE_TESTS := $(patsubst %,$(OBJDIR)/tests/%,test_noscan test_strings test_aligned test_shadow)
-TORTURE_PLAY := $(patsubst %,$(OBJDIR)/tests/%,test_hideandseek test_shadow_threads)
+TORTURE_PLAY := $(patsubst %,$(OBJDIR)/tests/%,test_hideandseek test_shadow_threads test_compact_threads)
 ASAN_TESTS := $(patsubst %,$(OBJDIR)/tests/%,test_free test_realloc test_noscan test_zero test_strings test_shadow test_places test_signals)
 check-asan: run-unit-tests $(ASAN_TESTS)
 	sh tests/run.sh $(ASAN_TESTS)
