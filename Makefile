@@ -100,16 +100,19 @@ check: run-unit-tests run-public-tests
 # Bounded forms for CI. BUILD=tsan: what runs without the stop signal, which the thread sanitizer delivers only
 # inside functions it knows (docs/collection.md); that is marking, sharing, sweeping and the background thread; so cycles do
 # not run beside the program there: the collector's thread would wait for ever for the stop.
-# BUILD=asan: the public tests that stay short under it. BUILD=torture: a cycle at every 200th allocation, on what builds graphs.
+# BUILD=asan: the public tests that stay short under it. BUILD=torture: a cycle at every 200th allocation, on what builds graphs; and
+# hide-and-seek, the shadows of many threads and their compaction, where the yields matter.
 TSAN_TESTS := $(filter-out %/test_fastpath %/test_world,$(UNIT_TESTS)) $(OBJDIR)/tests/test_shadow
 TORTURE_TESTS := $(patsubst %,$(OBJDIR)/tests/%,test_noscan test_strings test_aligned test_shadow)
+TORTURE_PLAY := $(patsubst %,$(OBJDIR)/tests/%,test_hideandseek test_shadow_threads test_compact_threads)
 ASAN_TESTS := $(patsubst %,$(OBJDIR)/tests/%,test_free test_realloc test_noscan test_zero test_strings test_shadow test_places test_signals)
 check-asan: run-unit-tests $(ASAN_TESTS)
 	sh tests/run.sh $(ASAN_TESTS)
 check-tsan: $(TSAN_TESTS)
 	GC_CONCURRENT=off TSAN_OPTIONS="suppressions=tests/tools/tsan.supp symbolize=0" sh tests/run.sh $^
-check-torture: run-unit-tests $(TORTURE_TESTS)
+check-torture: run-unit-tests $(TORTURE_TESTS) $(TORTURE_PLAY)
 	GC_TORTURE=200 sh tests/run.sh $(TORTURE_TESTS)
+	sh tests/run.sh $(TORTURE_PLAY)
 
 test: deps
 	@sh tests/tools/test-all.sh
@@ -121,7 +124,7 @@ install: all
 	install -m 755 $(LIBHOLDFAST_SO) $(DESTDIR)$(PREFIX)/lib/libholdfast.so.$(VERSION)
 	ln -sf libholdfast.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libholdfast.so.$(SOVERSION)
 	ln -sf libholdfast.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib/libholdfast.so
-	install -m 644 api/gc_alloc.h api/gc_stats.h $(DESTDIR)$(PREFIX)/include/
+	install -m 644 api/gc_alloc.h api/gc_stats.h api/gc_frag.h $(DESTDIR)$(PREFIX)/include/
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' api/holdfast.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/holdfast.pc
 
 clean:

@@ -2,11 +2,13 @@
 #include "alloc/cache.h"
 
 #include "alloc/central.h"
+#include "alloc/inside.h"
 #include "alloc/slotmap.h"
 #include "alloc/sweep.h"
 #include "runtime/lock.h"
 #include "runtime/meta.h"
 #include "runtime/thread.h"
+#include "runtime/torture.h"
 
 const struct cache empty_cache;
 GC_TLS struct cache *tl_cache = (struct cache *)(uintptr_t)&empty_cache;
@@ -70,12 +72,16 @@ static bool claim_group(struct cache *c, unsigned sc) {
     atomic_u8 *bytes = slotmap_group(block, n);
     uint64_t mask = group_equal(bytes, 0) & group_valid(slots, n);
     if (mask == 0) continue;
+    TORTURE_STEP(); /* a marker may set a mark in this group */
     group_store(bytes, mask, span_birth_colour(s->page, sc));
+    TORTURE_STEP(); /* claimed, and not yet held back */
     if (sc == TINY_SPAN_CLASS)
       atomic_store_relaxed(tiny_bits(block, n), atomic_load_relaxed(tiny_bits(block, n)) & ~mask);
     s->claimed = mask;
     atomic_own_add(&s->taken, count_bits(mask));
     char *base = page_address(s->page) + (size_t)n * 64 * g->size;
+    inside_handed_out(base + (unsigned)__builtin_ctzll(mask) * (size_t)g->size,
+                      base + (64u - (unsigned)__builtin_clzll(mask)) * (size_t)g->size);
     atomic_store_relaxed((atomic_word *)(void *)&g->base, (uintptr_t)base);
     read_fence(); /* the bytes were seen free; the gc_free that freed one had cleared zeroed before */
     g->zeroed = atomic8_load_acquire(&heap.spans[s->page].zeroed);
@@ -90,6 +96,7 @@ static void own_span(struct cache *c, unsigned sc, uint32_t page) {
   heap.spans[page].partial = 0;
   c->span[sc].page = page;
   c->span[sc].next_group = 0;
+  TORTURE_STEP();
   atomic8_store_release(&heap.spans[page].state, SPAN_CACHED); /* pairs with span_wait_swept, cache_holds_back */
 }
 

@@ -1,6 +1,7 @@
 /* central.c - see central.h. */
 #include "alloc/central.h"
 
+#include "alloc/inside.h"
 #include "alloc/pageheap.h"
 #include "alloc/slotmap.h"
 #include "alloc/sweep.h"
@@ -232,6 +233,10 @@ static bool refile(struct central *c, uint32_t page) {
     atomic8_store_release(&s->state, SPAN_SWEEPING);
     return true;
   }
+  if (s->partial == SPAN_VACATED) {
+    list_append(list_of(c, page), page);
+    return false;
+  }
   s->partial = 1;
   list_push(list_of(c, page), page); /* first: its memory is warm */
   return false;
@@ -258,6 +263,103 @@ bool central_free_slot(unsigned sc, uint32_t page, atomic_u8 *state) {
   }
   lock_release(&c->lock);
   if (empty) span_free(page);
+  return ours;
+}
+
+/* ---- compaction ---- */
+
+/* Under the lock. In this order: a span that is made or freed meanwhile belongs to another class, or is on no list, and
+ * a listed one of this class stays what it is. */
+static bool is_listed(unsigned sc, uint32_t page) {
+  if (page == NO_PAGE || atomic8_load_acquire(&heap.spans[page].state) != SPAN_LISTED) return false;
+  uint64_t d = page_desc(page);
+  return d != 0 && desc_class(d) == sc && desc_is_first(d);
+}
+
+static bool is_listed_and_swept(unsigned sc, uint32_t page) { return is_listed(sc, page) && span_is_swept(page); }
+
+uint32_t central_walk(unsigned sc, uint32_t from, uint32_t to, central_visit *f, void *arg) {
+  struct central *c = &centrals[sc];
+  bool more = true;
+  lock_acquire(&c->lock);
+  for (; from < to && more; from++) {
+    uint64_t d = page_desc(from);
+    if (d == 0 || desc_class(d) != sc || !is_listed_and_swept(sc, from) || !heap.spans[from].partial) continue;
+    more = f(arg, from, heap.spans[from].live);
+  }
+  lock_release(&c->lock);
+  return from;
+}
+
+/* The caches are offered it last, so that it may come free. */
+static void vacate(struct central *c, uint32_t page) {
+  struct span *s = &heap.spans[page];
+  if (s->partial == SPAN_VACATED) return;
+  list_remove(list_of(c, page), page);
+  s->partial = SPAN_VACATED;
+  list_append(list_of(c, page), page);
+}
+
+/* The first free slot from the group on, else from the start: something was freed there. There is one. */
+static unsigned find_free(uint32_t block, unsigned sc, unsigned *group) {
+  unsigned slots = span_class_slots(sc), groups = span_class_groups(sc);
+  for (unsigned tries = 0; tries <= groups; tries++, *group = (*group + 1) % groups) {
+    uint64_t mask = group_equal(slotmap_group(block, *group), 0) & group_valid(slots, *group);
+    if (mask != 0) return *group * 64 + (unsigned)__builtin_ctzll(mask);
+  }
+  fatal("a span has fewer free slots than its count says");
+}
+
+/* What claim_group and own_span do, for one slot of a span that stays listed: as if it had never been free. */
+static char *take_slot(struct central *c, unsigned sc, uint32_t page, unsigned *group) {
+  struct span *s = &heap.spans[page];
+  uint32_t block = span_block(page);
+  unsigned i = find_free(block, sc, group);
+  TORTURE_STEP(); /* a marker may set a mark in this group */
+  group_store(slotmap_group(block, i / 64), (uint64_t)1 << (i % 64), span_birth_colour(page, sc));
+  if (sc == TINY_SPAN_CLASS) {
+    atomic_word *bits = tiny_bits(block, i / 64);
+    atomic_store_relaxed(bits, atomic_load_relaxed(bits) & ~((uint64_t)1 << (i % 64)));
+  }
+  atomic_add(&c->counts.retired, 1);
+  atomic_add(&heap.live, span_class_size(sc));
+  if (++s->live == span_class_slots(sc)) {
+    list_remove(list_of(c, page), page);
+    s->partial = 0;
+    list_append(list_of(c, page), page);
+  }
+  char *object = page_address(page) + (size_t)i * span_class_size(sc);
+  inside_handed_out(object, object + span_class_size(sc));
+  return object;
+}
+
+static enum move move_locked(struct central *c, unsigned sc, struct move_request *r, char **object) {
+  const struct span *from = &heap.spans[r->from], *to = &heap.spans[r->to == NO_PAGE ? 0 : r->to];
+  if (!is_listed_and_swept(sc, r->from) || !from->partial || is_kept(&r->keep, r->from, from->live)) return MOVE_STAYS;
+  if (r->to == r->from || !is_listed_and_swept(sc, r->to) || !to->partial || to->live < from->live) return MOVE_NO_ROOM;
+  if (object == NULL) return MOVE_DONE;
+  *object = take_slot(c, sc, r->to, &r->group);
+  vacate(c, r->from);
+  return MOVE_DONE;
+}
+
+enum move central_move(unsigned sc, struct move_request *r, char **object) {
+  struct central *c = &centrals[sc];
+  lock_acquire(&c->lock);
+  enum move done = move_locked(c, sc, r, object);
+  lock_release(&c->lock);
+  return done;
+}
+
+bool central_take(unsigned sc, uint32_t page) {
+  struct central *c = &centrals[sc];
+  lock_acquire(&c->lock);
+  bool ours = is_listed(sc, page) && (heap.spans[page].partial || !span_is_swept(page));
+  if (ours) {
+    list_remove(list_of(c, page), page);
+    atomic8_store_release(&heap.spans[page].state, SPAN_SWEEPING);
+  }
+  lock_release(&c->lock);
   return ours;
 }
 

@@ -38,9 +38,43 @@ bool central_return(unsigned sc, uint32_t page, atomic_u8 *bytes, uint64_t mask)
  * For gc_free of large objects. */
 bool central_claim(unsigned sc, uint32_t page);
 
-/* Counters of a class, for statistics: objects claimed by threads that ended, objects freed. */
+/* ---- for compaction (alloc/compact.h): spans stay on their lists ---- */
+
+/* Calls f on the listed and swept spans of the class in pages [from, to) that have a free slot, in order, until it
+ * returns false. Returns the page where to go on. Under the class's lock throughout: a few thousand pages at most. */
+typedef bool central_visit(void *arg, uint32_t page, unsigned live);
+uint32_t central_walk(unsigned sc, uint32_t from, uint32_t to, central_visit *f, void *arg);
+
+/* What compaction keeps: spans with more than `level` slots in use, and of those with as many the ones on pages
+ * below `cut`. Objects in the other ones are moved there. */
+struct keep_line {
+  unsigned level;
+  uint32_t cut;
+};
+GC_INLINE bool is_kept(const struct keep_line *k, uint32_t page, unsigned live) {
+  return live > k->level || (live == k->level && page < k->cut);
+}
+
+/* Claims a slot of span `to` for the copy of an object in span `from`; the caller hands it out before it allows stops.
+ * MOVE_STAYS: `from` is kept, or is not listed, so that some thread allocates from it or sweeps it. MOVE_NO_ROOM: `to` is
+ * NO_PAGE, not listed, full, or sparser than `from`. *group is where to look first. object NULL: only asks. */
+enum move { MOVE_STAYS, MOVE_NO_ROOM, MOVE_DONE };
+struct move_request {
+  struct keep_line keep;
+  uint32_t from, to;
+  unsigned group; /* in and out */
+};
+enum move central_move(unsigned sc, struct move_request *r, char **object);
+
+/* ---- for releasing inside spans (alloc/inside.h) ---- */
+
+/* Takes a listed span that may have free slots off its list, swept or not: SPAN_SWEEPING and the caller's, who files it
+ * with central_give. False when it is full, or not on a list of this class. */
+bool central_take(unsigned sc, uint32_t page);
+
+/* Counters of a class, for statistics: objects claimed by threads that ended or without a cache, objects freed. */
 struct central_counts {
-  atomic_word retired; /* [A] claimed by caches that are gone, net of what they gave back */
+  atomic_word retired; /* [A] claimed by caches that are gone, net of what they gave back; by compaction; large */
   atomic_word freed;   /* [A] */
   /* Large objects differ in size, so their bytes are counted as well. */
   atomic_word large_bytes, large_freed_bytes; /* [A] ever allocated, ever freed */

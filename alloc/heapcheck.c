@@ -4,10 +4,12 @@
 
 #include "alloc/cache.h"
 #include "alloc/central.h"
+#include "alloc/inside.h"
 #include "alloc/pageheap.h"
 #include "alloc/pages.h"
 #include "alloc/slotmap.h"
 #include "alloc/sweep.h"
+#include "runtime/os.h"
 #include "runtime/print.h"
 
 static struct {
@@ -111,11 +113,38 @@ static void check_counters(void) {
   }
 }
 
+/* No slot that the OS page touches is in use; it lies in a small span. */
+static void check_released(const char *at) {
+  uint32_t page = page_of(at);
+  uint64_t d = page_desc(page);
+  if (d == 0 || desc_class(d) < 2) {
+    fail("an OS page is given back inside no span", NO_PAGE, page, d != 0);
+    return;
+  }
+  page -= (uint32_t)desc_place(d);
+  size_t size = span_class_size(desc_class(d)), offset = (size_t)(at - page_address(page));
+  for (size_t i = offset / size; i < span_class_slots(desc_class(d)) && i * size < offset + os_page_size(); i++)
+    if (atomic8_load_relaxed(slotmap_group(span_block(page), (unsigned)(i / 64)) + i % 64) != 0)
+      fail("an OS page that is given back holds an object", page, 0, i);
+}
+
+static void check_inside(void) {
+  uint64_t bytes = 0;
+  const char *end = heap.base + (pages_limit() << PAGE_SHIFT);
+  for (const char *at = heap.base; (at = inside_next(at, end)) != NULL; at += os_page_size()) {
+    check_released(at);
+    bytes += os_page_size();
+  }
+  if (bytes != atomic_load_relaxed(&inside.bytes))
+    fail("heap_released_inside", NO_PAGE, bytes, atomic_load_relaxed(&inside.bytes));
+}
+
 const char *heapcheck(void) {
   memset(&check, 0, sizeof check);
   for (unsigned sc = 0; sc < SPAN_CLASSES; sc++) central_each(sc, check_listed, &sc);
   for (struct cache *c = cache_first(); c != NULL; c = c->next) check_cache(c);
   check_pages();
   check_counters();
+  check_inside();
   return check.failed ? check.message : NULL;
 }

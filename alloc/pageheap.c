@@ -1,6 +1,7 @@
 /* pageheap.c - see pageheap.h. */
 #include "alloc/pageheap.h"
 
+#include "alloc/inside.h"
 #include "alloc/pages.h"
 #include "alloc/slotmap.h"
 #include "runtime/atomic.h"
@@ -162,6 +163,7 @@ void span_free(uint32_t page) {
   unsigned sc = span_class_of(page);
   GC_CHECK(atomic8_load_relaxed(&heap.spans[page].state) == SPAN_SWEEPING);
   atomic8_store_release(&heap.spans[page].state, SPAN_NONE);
+  if (sc >= 2) inside_handed_out(page_address(page), page_address(page + n));
   span_unpublish(page, n); /* before the pages and blocks can have a new owner */
   slotmap_free(block, slotmap_blocks(sc));
   lock_acquire(&heap_lock);

@@ -58,6 +58,7 @@ struct span {
   uint8_t partial;  /* [L:CENTRAL; STW] listed: on the partial list, not the full one; cached: a slot was freed */
   atomic_u8 zeroed; /* [A] never used since it came zeroed from the system; cleared before a slot is freed */
 };
+#define SPAN_VACATED 2 /* partial: and objects are being moved out of it */
 _Static_assert(sizeof(struct span) == 16, "metadata budget: 24 bytes per page");
 
 struct heap {

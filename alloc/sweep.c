@@ -4,6 +4,7 @@
 #include "alloc/central.h"
 #include "alloc/pageheap.h"
 #include "alloc/slotmap.h"
+#include "runtime/torture.h"
 
 /* Where to look for unswept spans next; a hint shared by all sweepers. [A] A value of SPAN_CLASSES: none
  * were found by the last look. */
@@ -36,6 +37,7 @@ static unsigned sweep_slots(uint32_t page, unsigned sc) {
     unsigned n = count_bits(dead);
     live += count_bits(group_valid(slots, g)) - count_bits(free_slots) - n;
     if (n == 0) continue;
+    TORTURE_STEP();
     freed += n;
     poison(page, g, dead, span_class_size(sc));
     group_store(group, dead, 0);

@@ -3,12 +3,15 @@
 #include <stdarg.h>
 
 #include "alloc/cache.h"
+#include "alloc/inside.h"
 #include "alloc/scavenge.h"
 #include "alloc/sweep.h"
 #include "api/object.h"
 #include "gc/cycle.h"
 #include "gc/roots.h"
 #include "gc_alloc.h"
+#include "gc_frag.h"
+#include "runtime/options.h"
 
 /* In short pieces, since others may want to stop this thread. When nothing is left to take, the background thread or
  * an allocating one may still have a batch in hand: until it is filed, its dead objects count as live. */
@@ -21,11 +24,16 @@ static void sweep_everything(void) {
   cycle_wait_for_sweepers();
 }
 
-/* This thread's cache goes back first: unlike other threads', it can be, and then nothing of it is kept. */
-static void collect(enum cycle_reason reason) {
+/* Unlike other threads', it can be given back. */
+static void flush_own_cache(void) {
   library_enter();
   if (tl_cache != &empty_cache) cache_flush(tl_cache);
   library_leave();
+}
+
+/* This thread's cache goes back first, so that nothing of it is kept. */
+static void collect(enum cycle_reason reason) {
+  flush_own_cache();
   cycle_run(reason);
   sweep_everything();
 }
@@ -45,9 +53,25 @@ void collect_for_memory(void) {
 
 void gc_collect(void) { collect_fully(); }
 
+#define PIECES 16 /* some 2 ms, that a cycle which has become due may have to wait */
+
+uint64_t gc_release_inside(void) {
+  uint32_t at = 0;
+  uint64_t bytes = 0;
+  flush_own_cache();
+  sweep_everything();
+  for (bool more = true; more;) {
+    cycle_keep_out();
+    for (int i = 0; more && i < PIECES; i++) more = inside_release_some(&at, &bytes);
+    cycle_let_in();
+  }
+  return bytes;
+}
+
 void gc_release_memory(void) {
   collect_fully();
   release_free_pages();
+  if (options.release_inside) gc_release_inside();
 }
 
 void gc_disable(void) {

@@ -14,7 +14,7 @@ extern "C" {
 
 #define GC_STATS_PAUSES 256 /* entries of the pause rings */
 #define GC_STATS_CLASSES 68 /* size classes; class 0 stands for large objects */
-#define GC_STATS_BUCKETS 32 /* buckets of the pause histogram */
+#define GC_STATS_BUCKETS 32 /* buckets of the histograms */
 
 /* One size class, scanned and noscan objects together. */
 struct gc_stats_class {
@@ -42,7 +42,10 @@ struct gc_stats {
   uint64_t heap_idle;     /* bytes of pages in no span: heap_sys - heap_inuse. Released ones included */
   uint64_t heap_inuse;    /* bytes of pages in spans in use. heap_inuse - heap_alloc bounds fragmentation */
   uint64_t heap_released; /* bytes of idle pages that are not resident: given back, or never touched */
-  uint64_t heap_objects;  /* slots that hold objects; a shared 16-byte block counts once */
+  /* Bytes of free OS pages inside spans in use that are given back now; objects stay around them. Not counted in
+   * heap_released, nor taken off heap_inuse and what the limits below count. */
+  uint64_t heap_released_inside;
+  uint64_t heap_objects; /* slots that hold objects; a shared 16-byte block counts once */
 
   /* -- metadata -- */
   uint64_t gc_sys; /* bytes of metadata: page tables, slot maps, records. Not counted: mark stacks */
@@ -52,19 +55,22 @@ struct gc_stats {
   uint64_t hard_limit;   /* bytes; UINT64_MAX: none. Allocation that would pass it is refused */
 
   /* -- collections -- */
-  uint64_t next_gc;                      /* heap_alloc at which the next cycle should have ended; UINT64_MAX when off */
-  uint64_t last_gc;                      /* end of the last cycle, ns since 1970; 0 before the first */
-  uint64_t pause_total_ns;               /* time the world was stopped, all cycles */
-  uint64_t num_gc;                       /* cycles completed */
-  uint64_t num_forced_gc;                /* of these, asked for by the program or by refused memory */
-  uint64_t gc_cpu_ns;                    /* CPU time of collecting: marking on all threads. Not counted: sweeping */
-  uint64_t gc_assist_ns;                 /* of this, what threads that allocated had to give. Not counted: waiting */
-  uint64_t live_bytes;                   /* bytes marked by the last cycle; may count an object twice, errs high */
-  uint64_t stack_scan_bytes;             /* bytes of stacks and registers searched by the last cycle */
-  uint64_t root_scan_bytes;              /* bytes of all roots searched by the last cycle, stacks included */
-  uint64_t pause_ns[GC_STATS_PAUSES];    /* ring: the pause of cycle n is at (n + 255) % 256; ns */
-  uint64_t pause_end[GC_STATS_PAUSES];   /* ring: its end, ns since 1970 */
-  uint64_t pause_hist[GC_STATS_BUCKETS]; /* pauses by length: bucket i holds [2^i, 2^(i+1)) ns */
+  uint64_t next_gc;                    /* heap_alloc at which the next cycle should have ended; UINT64_MAX when off */
+  uint64_t last_gc;                    /* end of the last cycle, ns since 1970; 0 before the first */
+  uint64_t pause_total_ns;             /* time the world was stopped, all cycles */
+  uint64_t num_gc;                     /* cycles completed */
+  uint64_t num_forced_gc;              /* of these, asked for by the program or by refused memory */
+  uint64_t gc_cpu_ns;                  /* CPU time of collecting: marking on all threads. Not counted: sweeping */
+  uint64_t gc_assist_ns;               /* of this, what threads that allocated had to give. Not counted: waiting */
+  uint64_t live_bytes;                 /* bytes marked by the last cycle; may count an object twice, errs high */
+  uint64_t stack_scan_bytes;           /* bytes of stacks and registers searched by the last cycle */
+  uint64_t root_scan_bytes;            /* bytes of all roots searched by the last cycle, stacks included */
+  uint64_t pause_ns[GC_STATS_PAUSES];  /* ring: the pause of cycle n is at (n + 255) % 256; ns */
+  uint64_t pause_end[GC_STATS_PAUSES]; /* ring: its end, ns since 1970 */
+  uint64_t
+      pause_hist[GC_STATS_BUCKETS]; /* pauses by length: bucket i holds [2^i, 2^(i+1)) ns, the last all longer ones */
+  uint64_t
+      assist_hist[GC_STATS_BUCKETS]; /* the same of how long an allocation was kept to help marking, waiting included */
 
   struct gc_stats_class by_size[GC_STATS_CLASSES];
 };

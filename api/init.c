@@ -5,6 +5,7 @@
 
 #include "alloc/cache.h"
 #include "alloc/central.h"
+#include "alloc/compact.h"
 #include "alloc/pageheap.h"
 #include "alloc/slotmap.h"
 #include "api/object.h"
@@ -56,6 +57,7 @@ void gc_init(void) {
   heap_reserve();
   if (!slotmap_init() || !pageheap_init()) fatal("the system refuses memory for the page tables");
   central_init();
+  compact_init();
   trace_init();
   cycle_init();
   thread_exit_hook = on_thread_exit;

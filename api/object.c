@@ -17,9 +17,7 @@ static bool slot_is_free(const atomic_u8 *state) {
   return byte == 0 || byte == FREED_WHILE_MARKING;
 }
 
-/* The allocated slot that holds p, its span swept, so that its byte is the truth; object NULL if none. Stops
- * deferred. */
-static struct slot find_object(const void *p) {
+struct slot object_find(const void *p) {
   struct slot s = slot_find(p);
   if (s.object == NULL) return s;
   if (atomic8_load_relaxed(&heap.spans[s.page].state) != SPAN_NONE) span_wait_swept(s.page);
@@ -27,7 +25,7 @@ static struct slot find_object(const void *p) {
   return s;
 }
 
-static bool is_tiny_block(const struct slot *s) {
+bool object_is_tiny_block(const struct slot *s) {
   if (s->sc != TINY_SPAN_CLASS) return false;
   size_t index = (size_t)(s->object - page_address(s->page)) / TINY_SIZE;
   return atomic_load_relaxed(tiny_bits(span_block(s->page), (unsigned)(index / 64))) >> (index % 64) & 1;
@@ -35,7 +33,7 @@ static bool is_tiny_block(const struct slot *s) {
 
 void *gc_base(const void *p) {
   library_enter();
-  struct slot s = find_object(p);
+  struct slot s = object_find(p);
   library_leave();
   return s.object;
 }
@@ -44,8 +42,8 @@ void *gc_base(const void *p) {
  * its block. Stops deferred, up to the end of what the caller does with it: a cycle in between could leave
  * the span in a sweeper's hands. */
 static struct slot expect_object(const void *p, const char *who) {
-  struct slot s = find_object(p), any = slot_find(p);
-  if (s.object != NULL && (s.object == p || is_tiny_block(&s))) return s;
+  struct slot s = object_find(p), any = slot_find(p);
+  if (s.object != NULL && (s.object == p || object_is_tiny_block(&s))) return s;
   if (s.object != NULL)
     fatal("%s(%p): not the start of an object; the one around it starts at %p", who, p, (void *)s.object);
   if (any.object != NULL) fatal("%s(%p): no object is there: freed before, or never allocated", who, p);
@@ -65,7 +63,7 @@ static void free_large(const struct slot *s) {
 }
 
 static void free_slot(const struct slot *s) {
-  if (is_tiny_block(s)) return;
+  if (object_is_tiny_block(s)) return;
   if (s->sc < 2) {
     free_large(s);
     return;
@@ -87,8 +85,8 @@ void gc_free(void *p) {
 size_t gc_usable_size(const void *p) {
   if (is_nothing(p)) return 0;
   library_enter();
-  struct slot s = find_object(p);
-  bool tiny = s.object != NULL && is_tiny_block(&s);
+  struct slot s = object_find(p);
+  bool tiny = s.object != NULL && object_is_tiny_block(&s);
   library_leave();
   if (tiny) return 1;
   return s.object == p ? s.size : 0;
@@ -121,7 +119,7 @@ void *gc_realloc(void *p, size_t size) {
   if (is_nothing(p)) return gc_alloc(size);
   library_enter();
   struct slot s = expect_object(p, "gc_realloc");
-  bool tiny = is_tiny_block(&s);
+  bool tiny = object_is_tiny_block(&s);
   library_leave();
   if (size == 0) {
     gc_free(p);

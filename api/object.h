@@ -2,6 +2,7 @@
 #ifndef HOLDFAST_OBJECT_H
 #define HOLDFAST_OBJECT_H
 
+#include "alloc/span.h"
 #include "runtime/init.h"
 #include "runtime/thread.h"
 
@@ -15,6 +16,11 @@ GC_INLINE void library_enter(void) {
 GC_INLINE void library_leave(void) { thread_allow_stops(); }
 
 extern const char zero_size_object[16];
+
+/* The allocated slot that holds p, its span swept, so that its byte is the truth; object NULL if none. Stops deferred, up
+ * to the end of what the caller does with it. */
+struct slot object_find(const void *p);
+bool object_is_tiny_block(const struct slot *s); /* shared by noscan objects under 16 bytes */
 
 /* A full collection: this thread's cache is given back first, all is swept after. */
 void collect_fully(void);

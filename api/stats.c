@@ -4,6 +4,7 @@
 
 #include "alloc/cache.h"
 #include "alloc/central.h"
+#include "alloc/inside.h"
 #include "alloc/pageheap.h"
 #include "api/object.h"
 #include "gc/cycle.h"
@@ -28,6 +29,7 @@ static const struct field {
     FIELD(heap_idle, "B"),
     FIELD(heap_inuse, "B"),
     FIELD(heap_released, "B"),
+    FIELD(heap_released_inside, "B"),
     FIELD(heap_objects, ""),
     FIELD(gc_sys, "B"),
     FIELD(memory_limit, "B"),
@@ -101,6 +103,7 @@ static void read_heap(struct gc_stats *out) {
   out->heap_inuse = t.inuse;
   out->heap_idle = t.sys - t.inuse;
   out->heap_released = t.released;
+  out->heap_released_inside = atomic_load_relaxed(&inside.bytes);
   out->gc_sys = t.metadata;
   out->sys = out->heap_sys + out->gc_sys;
 }
@@ -123,6 +126,7 @@ static void read_cycles(struct gc_stats *out) {
   memcpy(out->pause_ns, s.pause_ns, sizeof out->pause_ns);
   memcpy(out->pause_end, s.pause_end, sizeof out->pause_end);
   memcpy(out->pause_hist, s.pause_hist, sizeof out->pause_hist);
+  memcpy(out->assist_hist, s.assist_hist, sizeof out->assist_hist);
 }
 
 void gc_read_stats(struct gc_stats *out) {
@@ -150,6 +154,7 @@ int gc_stats_print_json(FILE *to, const struct gc_stats *s) {
   json_array(to, "pause_ns", s->pause_ns, GC_STATS_PAUSES);
   json_array(to, "pause_end", s->pause_end, GC_STATS_PAUSES);
   json_array(to, "pause_hist", s->pause_hist, GC_STATS_BUCKETS);
+  json_array(to, "assist_hist", s->assist_hist, GC_STATS_BUCKETS);
   fprintf(to, "  \"by_size\": [\n");
   for (size_t i = 0; i < GC_STATS_CLASSES; i++)
     fprintf(to, "    {\"size\": %llu, \"mallocs\": %llu, \"frees\": %llu}%s\n", (unsigned long long)s->by_size[i].size,
@@ -161,7 +166,7 @@ int gc_stats_print_json(FILE *to, const struct gc_stats *s) {
 
 int gc_stats_print_table(FILE *to, const struct gc_stats *s) {
   for (size_t i = 0; i < FIELDS; i++)
-    fprintf(to, "%-18s %20llu %s\n", fields[i].name, (unsigned long long)value(s, &fields[i]), fields[i].unit);
+    fprintf(to, "%-20s %20llu %s\n", fields[i].name, (unsigned long long)value(s, &fields[i]), fields[i].unit);
   fprintf(to, "\n%10s %14s %14s %14s\n", "size", "mallocs", "frees", "objects");
   for (size_t i = 0; i < GC_STATS_CLASSES; i++) {
     const struct gc_stats_class *c = &s->by_size[i];

@@ -17,9 +17,10 @@
 
 static struct {
   struct lock lock;
-  atomic_word ns;   /* [A] */
-  atomic_u32 open;  /* [A] 1: the cycle's first phase has begun, so there may be work */
-  atomic_word owed; /* [A] bytes: debts too small to be worth a piece add up */
+  atomic_word ns;       /* [A] */
+  atomic_u32 open;      /* [A] 1: the cycle's first phase has begun, so there may be work */
+  atomic_word owed;     /* [A] bytes: debts too small to be worth a piece add up */
+  atomic_word kept[32]; /* [A] how often a thread was kept so long */
 } assist GC_OWN_DATA = {.lock = LOCK_INIT(ASSIST)};
 
 void assist_begin(void) {
@@ -59,12 +60,11 @@ void assist_let_go(bool open) {
   lock_release(&assist.lock);
 }
 
-void assist_pay(uint64_t debt) {
-  if (debt == 0 || atomic32_load_relaxed(&assist.open) == 0) return;
-  uint64_t owed = atomic_add(&assist.owed, debt * (GRAIN / 1024)) + debt * (GRAIN / 1024);
-  if (owed < PIECE) return;
-  atomic_store_relaxed(&assist.owed, 0); /* two threads may both pay: no harm */
-  if (owed > 16 * PIECE) owed = 16 * PIECE;
+void assist_read_histogram(uint64_t out[32]) {
+  for (int i = 0; i < 32; i++) out[i] = atomic_load_relaxed(&assist.kept[i]);
+}
+
+static void pay(uint64_t owed) {
   for (int looks = 0; owed > 0 && looks < PATIENCE && heap_is_marking();) {
     uint64_t piece = owed < PIECE ? owed : PIECE;
     if (mark_piece(piece)) {
@@ -74,6 +74,16 @@ void assist_pay(uint64_t debt) {
       nap();
     }
   }
+}
+
+void assist_pay(uint64_t debt) {
+  if (debt == 0 || atomic32_load_relaxed(&assist.open) == 0) return;
+  uint64_t owed = atomic_add(&assist.owed, debt * (GRAIN / 1024)) + debt * (GRAIN / 1024);
+  if (owed < PIECE) return;
+  atomic_store_relaxed(&assist.owed, 0); /* two threads may both pay: no harm */
+  uint64_t start = os_now_ns();
+  pay(min_size(owed, 16 * PIECE));
+  atomic_add(&assist.kept[time_bucket(os_now_ns() - start)], 1);
 }
 
 bool assist_has_left(void) {

@@ -255,9 +255,8 @@ static void check_everything(const char *(*checker)(void)) {
 
 /* A stop of the cycle is over. */
 static void record_pause(uint64_t ns) {
-  unsigned bucket = ns == 0 ? 0 : 63u - (unsigned)__builtin_clzll(ns);
   lock_acquire(&cycle.settings);
-  cycle.stats.pause_hist[bucket < 31 ? bucket : 31]++;
+  cycle.stats.pause_hist[time_bucket(ns)]++;
   cycle.stats.pause_total_ns += ns;
   lock_release(&cycle.settings);
   cycle.pause_ns += ns;
@@ -614,6 +613,7 @@ uint64_t cycle_take_pressure(void) {
 void cycle_read_stats(struct cycle_stats *out) {
   lock_settings();
   memcpy(out, &cycle.stats, sizeof *out);
+  assist_read_histogram(out->assist_hist);
   if (cycle.disabled) out->next_gc = UINT64_MAX;
   unlock_settings();
 }
@@ -625,6 +625,9 @@ void cycle_wait_for_sweepers(void) {
   world_wait_for_leavers();
   lock_release_stoppable(&cycle.lock);
 }
+
+void cycle_keep_out(void) { lock_acquire_stoppable(&cycle.lock); }
+void cycle_let_in(void) { lock_release_stoppable(&cycle.lock); }
 
 uint64_t cycle_live_bytes(void) {
   lock_settings();

@@ -23,6 +23,10 @@ void cycle_run_beside(enum cycle_reason reason);
 /* Returns when whoever was sweeping has filed what was in hand. Stops not deferred. */
 void cycle_wait_for_sweepers(void);
 
+/* No cycle is under way or begins between the two: the first waits for the one that is, the second must come soon. Stops not
+ * deferred before, deferred in between. */
+void cycle_keep_out(void), cycle_let_in(void);
+
 uint64_t cycle_live_bytes(void); /* that the last cycle left */
 
 /* Automatic cycles off and on, nesting; the growth rate. */
@@ -42,7 +46,7 @@ uint64_t cycle_take_pressure(void);
 struct cycle_stats {
   uint64_t memory_limit, hard_limit;
   uint64_t next_gc, last_gc, pause_total_ns, num_gc, num_forced, cpu_ns, assist_ns, live_bytes, stack_bytes, root_bytes;
-  uint64_t pause_ns[256], pause_end[256], pause_hist[32];
+  uint64_t pause_ns[256], pause_end[256], pause_hist[32], assist_hist[32];
 };
 void cycle_read_stats(struct cycle_stats *out);
 

@@ -9,6 +9,7 @@
 #include "gc/roots.h"
 #include "runtime/meta.h"
 #include "runtime/os.h"
+#include "runtime/torture.h"
 
 /* A stack entry is an address inside the heap, or, with this bit, the place in a large object where
  * scanning goes on (user addresses never have it). */
@@ -151,6 +152,7 @@ struct tally {
 GC_INLINE uintptr_t *mark_and_scan(struct marker *m, const struct view *v, uintptr_t *top, struct candidate c,
                                    struct tally *t) {
   if (atomic8_load_relaxed(c.state) != v->white) return top;
+  TORTURE_STEP();                                         /* another marker, or gc_free */
   atomic8_store_relaxed(c.state, other_colour(v->white)); /* two markers may both get here: INV-MARK-1 */
   t->objects++;
   if (GC_UNLIKELY(c.size - 1 >= MARK_CHUNK_WORDS * sizeof(uintptr_t)))
@@ -252,6 +254,7 @@ static GC_NO_SANITIZE uintptr_t *rescan_page(struct marker *m, const struct view
   if (first.object == NULL) return top; /* in the unused tail of a span */
   char *end = sc < 2 ? hi : page_address(first.page) + (size_t)span_class_slots(sc) * first.size;
   for (char *object = first.object; object < hi && object < end; object += first.size, first.state++) {
+    TORTURE_STEP();
     char *from = object > lo ? object : lo, *to = object + first.size < hi ? object + first.size : hi;
     if (atomic8_load_relaxed(first.state) != black || is_held_back(&first, object)) continue;
     size_t words = (size_t)(to - from) / sizeof(uintptr_t);

@@ -8,6 +8,7 @@
 #include "runtime/dirty.h"
 #include "runtime/meta.h"
 #include "runtime/os.h"
+#include "runtime/torture.h"
 
 #define PIECES 65536     /* listed at a time; one call of the tracker reports at most as many OS pages */
 #define PIECE (64 * KIB) /* so that markers share evenly */
@@ -102,7 +103,9 @@ static bool arm_run(uint32_t lo, uint32_t hi) {
   if (lo >= hi) return true;
   set_armed(lo, hi - lo);
   remark.armed_pages += hi - lo;
+  TORTURE_STEP();
   bool ok = dirty_arm(page_address(lo), page_address(hi));
+  TORTURE_STEP();
   sum_up(page_address(lo), page_address(hi));
   return ok;
 }
@@ -173,6 +176,7 @@ static bool list_one_fresh(uint32_t page) {
   bool arm = !remark.last && wants_arming(page, page_desc(page));
   if (!arm) remark.fresh[remark.fresh_kept++] = page;
   if (arm && !arm_run(page, page + n)) return false;
+  TORTURE_STEP();
   if (arm || remark.last) add_piece(page_address(page), page_address(page + n));
   return true;
 }

@@ -49,6 +49,12 @@ GC_INLINE unsigned count_bits(uint64_t x) {
   return (unsigned)(x * 0x0101010101010101u >> 56);
 }
 
+/* Which of 32 buckets a time belongs to: i holds [2^i, 2^(i+1)) ns, the last all longer ones. */
+GC_INLINE unsigned time_bucket(uint64_t ns) {
+  unsigned bucket = ns == 0 ? 0 : 63u - (unsigned)__builtin_clzll(ns);
+  return bucket < 31 ? bucket : 31;
+}
+
 /* A half-open range of addresses. */
 struct range {
   char *lo, *hi;

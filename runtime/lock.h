@@ -5,6 +5,7 @@
 
 #include "runtime/atomic.h"
 #include "runtime/check.h"
+#include "runtime/torture.h"
 
 enum lock_rank {
 #define LOCK(name, protects, not_protected, stopped) RANK_##name,
@@ -40,6 +41,7 @@ void lock_wake(struct lock *l);
 
 /* Acquire: sees all that the last holder wrote before lock_release. */
 GC_INLINE void lock_acquire(struct lock *l) {
+  TORTURE_STEP();
   lock_rank_push(l);
   if (GC_UNLIKELY(!atomic32_cas(&l->state, 0, 1))) lock_wait(l);
 }
@@ -47,6 +49,7 @@ GC_INLINE void lock_acquire(struct lock *l) {
 GC_INLINE void lock_release(struct lock *l) {
   lock_rank_pop(l);
   if (GC_UNLIKELY(atomic32_sub(&l->state, 1) != 1)) lock_wake(l);
+  TORTURE_STEP();
 }
 
 /* For locks that the stopper of the world holds (CYCLE, THREADS): waits in a place where the thread may be

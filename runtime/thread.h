@@ -12,6 +12,7 @@
 
 #include "runtime/atomic.h"
 #include "runtime/check.h"
+#include "runtime/torture.h"
 
 struct cache; /* alloc/cache.h; carried here for the collector, never looked into */
 
@@ -62,6 +63,7 @@ GC_INLINE void thread_defer_stops(void) {
   signal_fence();
   /* After the increment: a stop that closes the gate either waits for us to leave, or came before it, and
    * then the closed gate is seen here. */
+  TORTURE_STEP();
   if (GC_UNLIKELY(atomic32_load_acquire(&thread_gate) != 0) && t->defer == 1) thread_wait_at_gate(t);
 }
 
@@ -74,6 +76,7 @@ GC_INLINE void thread_allow_stops(void) {
   signal_fence();
   t->defer = t->defer - 1;
   signal_fence(); /* a signal before the next load parks in the handler; one before this line left pending */
+  TORTURE_STEP();
   if (GC_UNLIKELY(atomic32_load_relaxed(&t->pending) != 0) && t->defer == 0) thread_take_pending_stop(t);
 }
 

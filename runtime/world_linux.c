@@ -13,6 +13,7 @@
 #include "runtime/options.h"
 #include "runtime/os.h"
 #include "runtime/thread.h"
+#include "runtime/torture.h"
 
 #define RESEND_NS 20000000 /* a signal is sent again to threads that have not answered for this long */
 #define SPINS 2000         /* looks before sleeping, when there is a processor to spare */
@@ -34,6 +35,7 @@ bool world_is_stopped(void) { return atomic32_load_relaxed(&world.requested) != 
  * stop is not counted twice. */
 static void acknowledge(struct thread *t, unsigned seen, unsigned stop, char *sp) {
   t->sp = sp;
+  TORTURE_STEP();
   if (!atomic32_cas(&t->stopped, seen, stop)) return; /* pairs with the acquire in wait_for_all: sp is visible */
   if (atomic32_sub(&world.missing, 1) == 1) os_futex_wake(&world.missing, 1);
 }
@@ -67,11 +69,13 @@ static void wait_for_resume(const struct thread *t, unsigned resumed) {
  * looks a last time; the stopper looks at `parked` after it has requested: one of both sees the other. */
 static void park(struct thread *t, char *sp) {
   for (;;) {
+    TORTURE_STEP();
     unsigned seen = atomic32_load_acquire(&t->stopped);       /* before the two: it is never newer than they are */
     unsigned resumed = atomic32_load_acquire(&world.resumed); /* pairs with world_start's release */
     unsigned stop = atomic32_load_acquire(&world.requested);
     bool over = stop == resumed;
     atomic32_store_relaxed(&t->parked, !over);
+    TORTURE_STEP();
     if (over) {
       full_fence();
       if (!world_is_stopped()) break;
@@ -245,6 +249,7 @@ static bool fence_all_threads(void) {
 
 /* Inside at the fence, and not out since? */
 static void wait_for_leaver(const struct thread *t) {
+  TORTURE_STEP();
   uint64_t entries = atomic_load_relaxed(&t->entries);
   for (int i = 0; t->defer != 0 && atomic_load_relaxed(&t->entries) == entries; i++)
     if (i < SPINS)

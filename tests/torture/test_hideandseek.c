@@ -5,12 +5,17 @@
  *           moves are made follows from the seed; how they fall together with the cycles does not.
  * Places:   words on the heap (desks of one or two OS pages, a hall of 1 MiB, trays whose contents are moved in
  *           bulk, pockets of other tokens), in data, in a registered range, on stacks, in TLS, in registers.
- * Each case runs until both its moves and its cycles are enough; HOLDFAST_TEST_SCALE multiplies both. */
+ * Each case runs until both its moves and its cycles are enough; HOLDFAST_TEST_SCALE multiplies both. Torture builds give
+ * up the processor all the time and mark with tiny stacks: an eighth of it, and the first two cases. */
 #include <sys/mman.h>
 
 #include "beside.h"
 #include "cases.h"
 #include "gc_stats.h"
+
+#ifndef GC_TORTURE
+#define GC_TORTURE 0
+#endif
 
 enum {
   TOKENS_EACH = 1500, /* for each player; about half as many as there are words for them */
@@ -23,7 +28,8 @@ enum {
   TRAY = 8192, /* words: 64 KiB, of which a window of WINDOW words is used */
   WINDOW = 700,
   POUCH = 16,
-  LARGEST = 200000 /* bytes of a token */
+  LARGEST = 200000, /* bytes of a token */
+  SHARE = GC_TORTURE ? 8 : 1,
 };
 
 /* -- tokens -- */
@@ -318,6 +324,16 @@ static void count_shared(void) {
   count_words(game.cellar, LOBBY);
 }
 
+/* Who gave time to a cycle was kept for that long. */
+static uint64_t check_assists(void) {
+  static struct gc_stats stats;
+  uint64_t n = 0;
+  gc_read_stats(&stats);
+  for (size_t i = 0; i < GC_STATS_BUCKETS; i++) n += stats.assist_hist[i];
+  REQUIRE_MSG(n > 0 || stats.gc_assist_ns == 0, "%" PRIu64 " ns of assists, none in the histogram", stats.gc_assist_ns);
+  return n;
+}
+
 /* -- playing -- */
 static void player_init(struct player *p, uint64_t seed) {
   p->rng.state = seed;
@@ -359,8 +375,8 @@ static void game_init(unsigned players, bool forced, uint64_t moves, uint64_t cy
   game.players = players;
   game.tokens = TOKENS_EACH * players;
   game.forced = forced;
-  game.enough_moves = moves * suite_scale();
-  game.enough_cycles = cycles * suite_scale();
+  game.enough_moves = moves * suite_scale() / SHARE;
+  game.enough_cycles = cycles * suite_scale() / SHARE;
   atomic_store(&game.playing, players);
   for (unsigned i = 0; i < players; i++) REQUIRE((game.desk[i] = gc_calloc(DESK, sizeof(word))) != NULL);
   REQUIRE((game.hall = gc_calloc(HALL, sizeof(word))) != NULL);
@@ -388,7 +404,8 @@ static void run_game(unsigned players, bool forced, uint64_t moves, uint64_t cyc
   (void)pthread_barrier_wait(&game.barrier);
   for (unsigned i = 0; i < players; i++) REQUIRE(pthread_join(t[i], NULL) == 0);
   count_all();
-  printf("%u players, %u tokens, %lu cycles", players, game.tokens, atomic_load(&game.cycles));
+  printf("%u players, %u tokens, %lu cycles, %" PRIu64 " assists", players, game.tokens, atomic_load(&game.cycles),
+         check_assists());
 }
 
 /* -- the cases -- */
@@ -442,4 +459,7 @@ static const struct test_case cases[] = {
     {"in_a_forked_child", in_a_forked_child, NULL},
 };
 
-int main(int argc, char **argv) { return cases_main(argc, argv, "hideandseek", CASES(cases)); }
+int main(int argc, char **argv) {
+  size_t count = sizeof cases / sizeof *cases;
+  return cases_main(argc, argv, "hideandseek", cases, GC_TORTURE && argc == 1 ? 2 : count);
+}

@@ -3,8 +3,10 @@
 #include "unit.h"
 
 #include "alloc/central.h"
+#include "alloc/inside.h"
 #include "alloc/pages.h"
 #include "alloc/slotmap.h"
+#include "gc_frag.h"
 
 static void *volatile keep[2000];
 static uint32_t partial_page, other_page, long_page, large_page, cached_page; /* spans of the heap below */
@@ -149,6 +151,26 @@ START_TEST(span_in_two_places) {
 }
 END_TEST
 
+/* The span that was in the cache has one object of 64 bytes, at its beginning. */
+START_TEST(released_inside) {
+  REQUIRE(gc_release_inside() == inside.bytes);
+  REQUIRE_WHOLE();
+  if (os_page_size() >= PAGE_SIZE) return;
+  const char *start = page_address(cached_page), *end = page_address(cached_page + 1), *at = inside_next(start, end);
+  REQUIRE(at == start + os_page_size() && heap.spans[cached_page].live == 1);
+  PLANT(inside.bytes, inside.bytes + os_page_size(), "heap_released_inside");
+  struct central_counts *c = central_counts(span_class(6, 0));
+  struct span *s = &heap.spans[cached_page];
+  unsigned last = class_slots[6] - 1;
+  *slot_byte(cached_page, last) = (unsigned char)live_colour(); /* an object, counted, where the memory is gone */
+  s->live++;
+  c->retired++;
+  EXPECT_FAULT("an OS page that is given back holds an object");
+  inside_forget(at, at + 1);
+  REQUIRE_WHOLE();
+}
+END_TEST
+
 int main(void) {
   Suite *s = suite_create("heapcheck");
   TCase *tc = suite_case(s, "heapcheck");
@@ -160,5 +182,6 @@ int main(void) {
   tcase_add_test(tc, wrong_list);
   tcase_add_test(tc, page_tables);
   tcase_add_test(tc, span_in_two_places);
+  tcase_add_test(tc, released_inside);
   return suite_main(s);
 }
