@@ -12,6 +12,7 @@
 
 #include "alloc/heapmap.h"
 #include "api/object.h"
+#include "api/profile.h"
 #include "gc_frag.h"
 #include "runtime/os.h"
 
@@ -198,6 +199,7 @@ int gc_frag_print_table(FILE *to, const struct gc_frag *frag) {
 /* ---- advice ---- */
 
 #define ADVICE_CLASSES 5      /* told of at most */
+#define PINNED_PERCENT 50     /* occupied: spans below are what call sites are told for */
 #define ADVICE_MIN (64 * KIB) /* bytes to win below which a class is not worth a line */
 
 static uint64_t to_win(const struct gc_frag_class *c) {
@@ -263,7 +265,7 @@ int gc_advice(FILE *to) {
   gc_read_frag(frag);
   advise(to, frag);
   os_unreserve(frag, bytes);
-  /* The call sites that pin these spans come here, last, when allocations are sampled. */
+  if (profile_has_samples()) profile_describe_pins(to, PINNED_PERCENT);
   return ferror(to) ? -1 : 0;
 }
 

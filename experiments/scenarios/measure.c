@@ -147,10 +147,8 @@ static bool refused(void) {
 
 /* ---- measuring ---- */
 
-/* No locals, so that this frame, which stays during the collection, has no word that it did not set;
- * everything below it is wiped. */
-LAB_NOINLINE void lab_measure(void) {
-  stale_wipe_stack();
+/* No locals, so that this frame, which stays during the collection, has no word that was not wiped. */
+LAB_NOINLINE void lab_measure_wiped(void) {
   collect_and_release();
   lab_peek();
 }

@@ -65,6 +65,10 @@ struct lab_scenario {
   bool on_peers;     /* the finding is asserted on every allocator; else on Holdfast, and only told on others */
   void (*run)(void); /* the scenario                                                              */
   void (*part)(const char *part); /* what a process of lab_run_parts does; NULL when there are none            */
+  /* One more option of this scenario, which takes a value and is not handed to its parts; NULL: none. */
+  const char *option;      /* its name without --       */
+  const char *option_help; /* its line in --help        */
+  void (*set_option)(const char *value);
 };
 
 /* main of a scenario: reads the arguments, calls run (or part), writes the rows, returns the exit status. */
@@ -96,9 +100,17 @@ void lab_set_limit(uint64_t bytes);
 
 /* ---- measuring ---- */
 
+void lab_measure_wiped(void);
+
 /* Collects, gives free memory back, reads the figures. Call it from run or part, or from what those call,
  * where no heap address is in a frame. */
-void lab_measure(void);
+static inline void lab_measure(void) {
+  /* Both in the caller: a function of our own would begin with a word of alignment on the stack, which is whatever
+   * was there, or (clang) a push of rax, the address that the step before returned last. */
+  stale_wipe_stack();
+  STALE_FORGET_REGISTERS();
+  lab_measure_wiped();
+}
 
 /* Reads the figures as they are. */
 void lab_peek(void);
