@@ -39,6 +39,7 @@ help:
 	@echo 'make test            installs what is missing, runs all tests and script checks'
 	@echo 'make check           unit and public tests of this BUILD only'
 	@echo 'make bench           speed against glibc, jemalloc, mimalloc, bdwgc, Go (BENCH_ARGS="--help")'
+	@echo 'make scenarios       the fragmentation laboratory; make scenarios-small runs it, shortened'
 	@echo 'make install         libraries, headers, holdfast.pc under $$DESTDIR$$PREFIX'
 	@echo 'make generate        the generated files: size classes, docs/tuning.md'
 	@echo 'make format          clang-format over all C files'
@@ -87,6 +88,7 @@ deps:
 # ---- examples, benchmarks, tests ----
 include experiments/examples/examples.mk
 include experiments/bench/bench.mk
+include experiments/scenarios/scenarios.mk
 include tests/tests.mk
 include tests/unit/unit.mk
 
