@@ -110,6 +110,7 @@ void compactor_begin(struct compactor *compactor) { compactor->began_ns = now_ns
 void *compactor_copy(struct compactor *compactor, void *object, size_t size, enum compact_object kind) {
   if (object == NULL) return NULL;
   void *copy = compactor->copy(object, size, kind);
+  if (copy == object) return object;
   retire(compactor, object);
   compactor->objects++;
   compactor->bytes += size;
@@ -117,13 +118,13 @@ void *compactor_copy(struct compactor *compactor, void *object, size_t size, enu
 }
 
 void *compactor_copy_shared(struct compactor *compactor, void *object, size_t size, enum compact_object kind,
-                            bool *copied) {
-  *copied = false;
+                            bool *first) {
+  *first = false;
   if (object == NULL) return NULL;
   void **place = forwarding_find(&compactor->forwarding, object);
   if (*place == NULL) {
     *place = compactor_copy(compactor, object, size, kind);
-    *copied = true;
+    *first = true;
   }
   return *place;
 }

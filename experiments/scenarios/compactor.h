@@ -12,8 +12,8 @@
  *            root = compactor_copy(&c, root, size, kind); ... and so on for every pointer inside ...
  *            compactor_end(&c, &now);
  *          }
- *          Store a copy where the old address was before walking into it; then every copy is reachable at once, and
- *          every old object as long as a place still has to be changed.
+ *          A copy must be reachable, from a stack at least, while its inside is walked; an old object stays reachable from
+ *          every place that still has to be changed.
  * Threads: one thread at a time per compactor. */
 #ifndef SCENARIO_COMPACTOR_H
 #define SCENARIO_COMPACTOR_H
@@ -70,7 +70,7 @@ struct compactor {
   /* Set by the caller. */
   struct compact_policy policy;
   uint64_t least_live;                                                   /* DOUBLED counts from at least so many */
-  void *(*copy)(const void *old, size_t size, enum compact_object kind); /* a copy of old, never NULL           */
+  void *(*copy)(const void *old, size_t size, enum compact_object kind); /* a copy of old, or old: it stays        */
   void (*release)(void *old);                                            /* NULL: a collector finds them         */
 
   /* Since the last pass. */
@@ -98,10 +98,10 @@ void compactor_begin(struct compactor *compactor);
 /* The copy of an object that has only one reference; NULL for NULL. */
 void *compactor_copy(struct compactor *compactor, void *object, size_t size, enum compact_object kind);
 
-/* The copy of an object that may have several: made at the first call and found again at the others. *copied says
+/* The copy of an object that may have several: made at the first call and found again at the others. *first says
  * whether it was made now, so that the pointers inside must be walked. NULL, and false, for NULL. */
 void *compactor_copy_shared(struct compactor *compactor, void *object, size_t size, enum compact_object kind,
-                            bool *copied);
+                            bool *first);
 
 /* Releases the old objects, forgets the tables, counts the pass. */
 void compactor_end(struct compactor *compactor, const struct compact_now *now);
