@@ -4,8 +4,8 @@
  * Sources: ARTICLE_PUBLISHED is the article's page; ARTICLE_DRAFT the text of the same title dated
  *          2023-12-28, of which the step table is kept to show how far two of the author's runs differ.
  * Compare: differences to phase 1 only. The value of phase 1 is the Go runtime's own need.
- * Reading: examples.h has the struct. */
-#include "examples.h"
+ * Reading: article.h has the struct. */
+#include "article.h"
 
 /* clang-format off */
 static const struct article_figures rows[] = {

@@ -16,6 +16,7 @@
 
 #include <stddef.h>
 
+#include "article.h"
 #include "gc_alloc.h"
 #include "stale.h"
 
@@ -23,7 +24,6 @@
 #define EXAMPLE_STEP static EXAMPLE_NOINLINE
 
 #define EXAMPLE_MIB (1024.0 * 1024.0)
-#define EXAMPLE_MAX_OFF 0.10      /* MiB a figure may be off from the article's difference to phase 1 */
 #define EXAMPLE_MAX_BASELINE 0.41 /* MiB of heap usage at phase 1: what Go's runtime itself needed    */
 
 /* Stands for [16]byte and [32]byte: objects of so many bytes. */
@@ -35,25 +35,6 @@ struct example_figures {
   double max_fragmentation; /* heap_inuse - heap_alloc                   */
   double rss;               /* resident set size, as the kernel tells it */
 };
-
-/* The two printings of the article; their figures differ by a few hundredths. */
-enum article_source { ARTICLE_PUBLISHED, ARTICLE_DRAFT };
-
-enum { ARTICLE_STEP_TABLE = 0 }; /* the value of example for rows of the step table */
-
-/* One row of the article, in MiB. Rows of the step table have the baseline subtracted already. */
-struct article_figures {
-  enum article_source source;
-  int example;
-  size_t step; /* every how many objects one is kept; 0 where nothing is copied */
-  int phase;
-  double heap_usage;
-  double max_fragmentation;
-};
-
-/* The published row of an example's phase, and a row of the step table. NULL when there is none. */
-const struct article_figures *article_find_phase(int example, int phase);
-const struct article_figures *article_find_step(enum article_source source, size_t step);
 
 /* Allocate: an array of n pointers, each to its own zeroed object of size bytes. */
 void **example_allocate(size_t n, size_t size);

@@ -53,7 +53,7 @@ struct lab_row {
   double t;
   uint64_t live_bytes;
   struct lab_figures at;
-  char extra[256]; /* key=value;key=value */
+  char extra[512]; /* key=value;key=value */
 };
 
 struct lab_scenario {

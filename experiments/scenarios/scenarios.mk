@@ -1,13 +1,14 @@
 # scenarios.mk - builds and runs the scenarios of the fragmentation laboratory; included by the top Makefile.
 # Owns:    $(OBJDIR)/scenarios/ and the targets scenarios, scenarios-small.
-# Uses:    CC OBJDIR LIBHOLDFAST_A WARN CFLAGS, and of bench.mk BENCH_LINK_*; include it after bench.mk.
+# Uses:    CC OBJDIR LIBHOLDFAST_A WARN CFLAGS, of bench.mk BENCH_*, of examples.mk EXAMPLE_SRC; include it after them.
 # Result:  $(OBJDIR)/scenarios/NAME-ALLOCATOR for every scenario NAME.c, and go/NAME.go as NAME-go.
 # A scenario for some allocators only is named in SCENARIOS_ONLY_allocator. An allocator whose library is not installed is left
 # out, and `make scenarios` says so.
 
 SCENARIO_DIR := experiments/scenarios
 SCENARIO_OUT := $(OBJDIR)/scenarios
-SCENARIO_PARTS := scenario measure output goclass
+SCENARIO_PARTS := scenario measure output goclass geometry
+SCENARIO_BORROWED := support article
 SCENARIO_MORE := compactor stores tree
 SCENARIO_ALL := $(filter-out $(SCENARIO_PARTS) $(SCENARIO_MORE),$(patsubst $(SCENARIO_DIR)/%.c,%,$(wildcard $(SCENARIO_DIR)/*.c)))
 SCENARIO_GO_PARTS := scenario
@@ -34,7 +35,7 @@ $$(SCENARIO_OUT)/$(1)/%.o: $$(SCENARIO_DIR)/%.c
 	@mkdir -p $$(@D)
 	$$(CC) $$(SCENARIO_CFLAGS) -D$(2) -c -o $$@ $$<
 
-$$(SCENARIO_OUT)/%-$(1): $$(SCENARIO_OUT)/$(1)/%.o $$(SCENARIO_PARTS:%=$$(SCENARIO_OUT)/$(1)/%.o) $$(SCENARIO_OUT)/$(1)/support.o $$(if $$(filter holdfast,$(1)),$$(LIBHOLDFAST_A))
+$$(SCENARIO_OUT)/%-$(1): $$(SCENARIO_OUT)/$(1)/%.o $$(SCENARIO_PARTS:%=$$(SCENARIO_OUT)/$(1)/%.o) $$(SCENARIO_BORROWED:%=$$(SCENARIO_OUT)/$(1)/%.o) $$(if $$(filter holdfast,$(1)),$$(LIBHOLDFAST_A))
 	$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) $$(BENCH_LINK_$(1))
 
 # What only some are made of.
@@ -42,6 +43,8 @@ $$(SCENARIO_OUT)/mitigations-$(1): $$(SCENARIO_OUT)/$(1)/compactor.o
 $$(SCENARIO_OUT)/compaction-$(1): $$(SCENARIO_MORE:%=$$(SCENARIO_OUT)/$(1)/%.o)
 
 $$(SCENARIO_OUT)/$(1)/support.o: $$(BENCH_DIR)/support.c
+$$(SCENARIO_OUT)/$(1)/article.o: $$(EXAMPLE_SRC)/article.c
+$$(SCENARIO_BORROWED:%=$$(SCENARIO_OUT)/$(1)/%.o):
 	@mkdir -p $$(@D)
 	$$(CC) $$(SCENARIO_CFLAGS) -c -o $$@ $$<
 endef
@@ -49,7 +52,7 @@ $(eval $(call SCENARIO_RULE,holdfast,SCENARIO_HOLDFAST))
 $(eval $(call SCENARIO_RULE,glibc,SCENARIO_GLIBC))
 $(eval $(call SCENARIO_RULE,jemalloc,SCENARIO_JEMALLOC))
 $(eval $(call SCENARIO_RULE,bdwgc,SCENARIO_BDWGC))
-.SECONDARY: $(foreach a,holdfast glibc jemalloc bdwgc,$(foreach p,$(SCENARIO_ALL) $(SCENARIO_PARTS) $(SCENARIO_MORE) support,$(SCENARIO_OUT)/$(a)/$(p).o))
+.SECONDARY: $(foreach a,holdfast glibc jemalloc bdwgc,$(foreach p,$(SCENARIO_ALL) $(SCENARIO_PARTS) $(SCENARIO_MORE) $(SCENARIO_BORROWED),$(SCENARIO_OUT)/$(a)/$(p).o))
 
 # Go's cache stays in the build directory: a build leaves nothing elsewhere.
 $(SCENARIO_OUT)/%-go: $(SCENARIO_DIR)/go/%.go $(SCENARIO_GO_PARTS:%=$(SCENARIO_DIR)/go/%.go)
