@@ -1,8 +1,9 @@
-# tests.mk - builds and runs the tests of the public headers: tests/api, tests/system, tests/torture.
+# tests.mk - builds and runs the tests of the public headers, tests/api, tests/system, tests/torture, and of what the
+# experiments are made of, tests/experiments.
 # From the top Makefile: CC CXX CFLAGS WARN OBJDIR LIBHOLDFAST_A. Every test_NAME.c is one program
 # $(OBJDIR)/tests/test_NAME that needs no argument. PUBLIC_TESTS lists them all.
 
-TEST_DIRS  := tests/api tests/system tests/torture
+TEST_DIRS  := tests/api tests/system tests/torture tests/experiments
 TEST_SRC_C := $(sort $(foreach d,$(TEST_DIRS),$(wildcard $(d)/test_*.c)))
 TEST_SRC_X := $(sort $(foreach d,$(TEST_DIRS),$(wildcard $(d)/test_*.cc)))
 TEST_HDR   := $(foreach d,$(TEST_DIRS),$(wildcard $(d)/*.h)) api/gc_alloc.h api/gc_stats.h api/gc_frag.h
@@ -28,7 +29,11 @@ $(TEST_BIN):
 	mkdir -p $@
 
 $(PUBLIC_TESTS_C): $(TEST_BIN)/%: %.c $(TEST_HDR) $(LIBHOLDFAST_A) | $(TEST_BIN)
-	$(CC) -std=c11 $(CFLAGS) $(WARN) $(TEST_FLAGS) $< -o $@ $(TEST_LIBS)
+	$(CC) -std=c11 $(CFLAGS) $(WARN) $(TEST_FLAGS) $< $(TEST_MORE) -o $@ $(TEST_LIBS)
+
+# The piece of the experiments that a test is about.
+$(TEST_BIN)/test_compactor: TEST_MORE := -Iexperiments/scenarios experiments/scenarios/compactor.c
+$(TEST_BIN)/test_compactor: experiments/scenarios/compactor.c experiments/scenarios/compactor.h
 
 $(PUBLIC_TESTS_X): $(TEST_BIN)/%: %.cc $(TEST_HDR) $(LIBHOLDFAST_A) | $(TEST_BIN)
 	$(CXX) -std=c++17 $(TEST_CXX_FLAGS) $(TEST_FLAGS) $< -o $@ $(TEST_LIBS)

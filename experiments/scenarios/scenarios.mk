@@ -9,7 +9,8 @@ SCENARIO_DIR := experiments/scenarios
 SCENARIO_OUT := $(OBJDIR)/scenarios
 SCENARIO_PARTS := scenario measure output goclass geometry
 SCENARIO_BORROWED := support article
-SCENARIO_ALL := $(filter-out $(SCENARIO_PARTS),$(patsubst $(SCENARIO_DIR)/%.c,%,$(wildcard $(SCENARIO_DIR)/*.c)))
+SCENARIO_MORE := compactor stores tree
+SCENARIO_ALL := $(filter-out $(SCENARIO_PARTS) $(SCENARIO_MORE),$(patsubst $(SCENARIO_DIR)/%.c,%,$(wildcard $(SCENARIO_DIR)/*.c)))
 SCENARIO_GO_PARTS := scenario
 SCENARIO_GO_ALL := $(filter-out $(SCENARIO_GO_PARTS),$(patsubst $(SCENARIO_DIR)/go/%.go,%,$(wildcard $(SCENARIO_DIR)/go/*.go)))
 
@@ -37,6 +38,10 @@ $$(SCENARIO_OUT)/$(1)/%.o: $$(SCENARIO_DIR)/%.c
 $$(SCENARIO_OUT)/%-$(1): $$(SCENARIO_OUT)/$(1)/%.o $$(SCENARIO_PARTS:%=$$(SCENARIO_OUT)/$(1)/%.o) $$(SCENARIO_BORROWED:%=$$(SCENARIO_OUT)/$(1)/%.o) $$(if $$(filter holdfast,$(1)),$$(LIBHOLDFAST_A))
 	$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) $$(BENCH_LINK_$(1))
 
+# What only some are made of.
+$$(SCENARIO_OUT)/mitigations-$(1): $$(SCENARIO_OUT)/$(1)/compactor.o
+$$(SCENARIO_OUT)/compaction-$(1): $$(SCENARIO_MORE:%=$$(SCENARIO_OUT)/$(1)/%.o)
+
 $$(SCENARIO_OUT)/$(1)/support.o: $$(BENCH_DIR)/support.c
 $$(SCENARIO_OUT)/$(1)/article.o: $$(EXAMPLE_SRC)/article.c
 $$(SCENARIO_BORROWED:%=$$(SCENARIO_OUT)/$(1)/%.o):
@@ -47,7 +52,7 @@ $(eval $(call SCENARIO_RULE,holdfast,SCENARIO_HOLDFAST))
 $(eval $(call SCENARIO_RULE,glibc,SCENARIO_GLIBC))
 $(eval $(call SCENARIO_RULE,jemalloc,SCENARIO_JEMALLOC))
 $(eval $(call SCENARIO_RULE,bdwgc,SCENARIO_BDWGC))
-.SECONDARY: $(foreach a,holdfast glibc jemalloc bdwgc,$(foreach p,$(SCENARIO_ALL) $(SCENARIO_PARTS) $(SCENARIO_BORROWED),$(SCENARIO_OUT)/$(a)/$(p).o))
+.SECONDARY: $(foreach a,holdfast glibc jemalloc bdwgc,$(foreach p,$(SCENARIO_ALL) $(SCENARIO_PARTS) $(SCENARIO_MORE) $(SCENARIO_BORROWED),$(SCENARIO_OUT)/$(a)/$(p).o))
 
 # Go's cache stays in the build directory: a build leaves nothing elsewhere.
 $(SCENARIO_OUT)/%-go: $(SCENARIO_DIR)/go/%.go $(SCENARIO_GO_PARTS:%=$(SCENARIO_DIR)/go/%.go)
