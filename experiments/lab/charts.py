@@ -10,11 +10,11 @@ import plots
 import programs
 import tables
 
-# Label, field, colour of the page, index into plots.DASHES, width. Curves that tend to coincide differ in dash too.
+# Label, field, colour of the page, index into plots.DASHES, width. Curves that tend to coincide differ in width or dash too.
 METRICS = [
-    ("resident", "resident", 3, 3, 1.6),
-    ("heap usage", "heap_usage", 0, 0, 2.6),
-    ("in use", "heap_inuse", 1, 1, 2.0),
+    ("resident", "resident", 1, 3, 1.6),
+    ("heap usage", "heap_usage", 0, 0, 4.2),
+    ("in use", "heap_inuse", 3, 0, 1.5),
     ("allocated", "heap_alloc", 2, 0, 1.8),
     ("live in the program", "live_bytes", 5, 2, 1.8),
     ("fragmentation", "fragmentation", 4, 0, 1.8),
@@ -26,6 +26,8 @@ X_NAMES = {"steps": "step", "tsdb": "period", "service": "entries", "mitigations
 COLOURS = 8        # of the page: so many curves in one plot can be told apart
 OPEN_PANELS = 8    # more than these are folded away
 PREDICTED = "predicted_"
+PREDICTED_TOGETHER = 4
+PAIRS = "panels pairs"
 
 
 class Drawing:
@@ -50,7 +52,7 @@ class Drawing:
         self.count += 1
         labels = ", ".join(curve.label for curve in plot.curves)
         what = f"{'Bars' if plot.names else 'Curves'}: {caption}; {labels}. The tables have the figures."
-        return page.figure(name, svg, caption, what, broad=bool(plot.names))
+        return page.figure(name, svg, caption, what, wider=plot.wide)
 
 
 # ---- data ----
@@ -84,14 +86,18 @@ def families(variants):
     return [(family, part) for family, members in found.items() for part in split(members, COLOURS + 4)]
 
 
+def x_name(name):
+    return X_NAMES.get(name, "t")
+
+
 # ---- groups of figures ----
 
-def group(title, legend, panels):
+def group(title, legend, panels, layout="panels"):
     """A heading, one legend, the panels; many panels are folded away."""
     panels = [panel for panel in panels if panel]
     if not panels:
         return ""
-    inner = legend + page.tag("div", "".join(panels), class_="panels")
+    inner = legend + page.tag("div", "".join(panels), class_=layout)
     if len(panels) > OPEN_PANELS:
         return page.text("h3", title) + page.details(f"{len(panels)} plots", inner)
     return page.text("h3", title) + inner
@@ -99,7 +105,7 @@ def group(title, legend, panels):
 
 def curves_plot(name, curves, top=None):
     xs = [x for curve in curves for x, _ in curve.points]
-    return plots.Plot(X_NAMES.get(name, "t"), "MiB", curves, top, log_x=plots.is_geometric(xs))
+    return plots.Plot(x_name(name), "MiB", curves, top, log_x=plots.is_geometric(xs))
 
 
 def curve_panels(name, panels, kind, draw):
@@ -121,8 +127,9 @@ def bar_panels(name, variants, curves_of, kind, draw):
 
 # ---- one allocator ----
 
-def metric_legend():
-    return page.legend([(label, series, plots.DASHES[dash], width) for label, _, series, dash, width in METRICS])
+def metric_legend(blocks=False):
+    return page.legend([(label, series, "block" if blocks else plots.DASHES[dash], width)
+                        for label, _, series, dash, width in METRICS])
 
 
 def metric_curves(rows):
@@ -134,7 +141,7 @@ def one_allocator(name, result, draw):
     groups = tables.by_variant(result.rows)
     courses = {variant: rows for variant, rows in groups.items() if has_course(rows)}
     html = predictions(name, groups, draw) + together(name, courses, draw)
-    html += group(f"Over time on {result.allocator}", metric_legend(), curve_panels(
+    html += group(f"By {x_name(name)} on {result.allocator}", metric_legend(), curve_panels(
         name, {variant: metric_curves(rows) for variant, rows in courses.items()}, "time", draw))
     rest = [family for family, part in families(groups) if any(v not in courses for v in part)]
     ends = [v for family, part in families(groups) if family in rest for v in part]
@@ -143,7 +150,8 @@ def one_allocator(name, result, draw):
         return [plots.Curve(label, series, [(i, groups[v][-1][field] / tables.MIB) for i, v in enumerate(variants)])
                 for label, field, series, _, _ in METRICS]
 
-    return html + group(f"At the end on {result.allocator}", metric_legend(), bar_panels(name, ends, end_curves, "end", draw))
+    return html + group(f"At the end on {result.allocator}", metric_legend(blocks=True), bar_panels(
+        name, ends, end_curves, "end", draw), PAIRS)
 
 
 def variant_legend(variants):
@@ -159,7 +167,7 @@ def together(name, courses, draw):
         curves = [plots.Curve(v, i, points(courses[v], "fragmentation"), i // 2 % 3) for i, v in enumerate(part)]
         top = common_top([[plots.Curve(v, 0, points(rows, "fragmentation"))] for v, rows in courses.items()])
         plot = curves_plot(name, curves, top)
-        plot.bare = True
+        plot.bare = plot.wide = True
         caption = title if len(courses) <= COLOURS else f"{title}, part {number}"
         html += group(caption, page.legend(variant_legend(part)), [draw.figure(
             f"plot-{name}-together-{number}", plot, "heap_inuse - heap_alloc")])
@@ -189,22 +197,30 @@ def predictions(name, groups, draw):
     """For each figure that has a prediction in the extra column: the prediction as a line, what was measured as circles."""
     keys = dict.fromkeys(key[len(PREDICTED):] for rows in groups.values() for row in rows[:1]
                          for key in programs.extras(row) if key.startswith(PREDICTED))
-    panels = []
-    for key in keys:
-        both = {variant: predicted_points(rows, key) for variant, rows in groups.items()}
-        both = {variant: pair for variant, pair in both.items() if len(pair[0]) > 2}
-        for part in split(both, 4):
-            curves = []
-            for i, variant in enumerate(part):
-                curves.append(plots.Curve(f"{variant}, predicted", i, both[variant][1]))
-                curves.append(plots.Curve(f"{variant}, measured", i, both[variant][0], marks=True))
-            plot = curves_plot(name, curves)
-            plot.bare, plot.ylabel = True, "MiB" if key.endswith("_mib") else "share"
-            plot.log_y = not key.endswith("_mib") and all(y > 0 for curve in curves for _, y in curve.points)
-            label = key.removesuffix("_mib").replace("_", " ")
-            panels.append(draw.figure(f"plot-{name}-predicted-{len(panels) + 1}", plot, f"{label}: {', '.join(part)}"))
-    legend = [(f"variant {i + 1} of the caption", i, "solid", 1.8) for i in range(4)]
-    return group("Predicted (lines) and measured (circles)", page.legend(legend), panels)
+    html, number = "", 0
+    for part in split((v for v, rows in groups.items() if has_course(rows)), PREDICTED_TOGETHER):
+        panels = []
+        for key in keys:
+            number += 1
+            panels.append(prediction_panel(f"plot-{name}-predicted-{number}", key, {v: groups[v] for v in part}, draw))
+        legend = page.legend([(variant, i, "solid", 1.8) for i, variant in enumerate(part)])
+        html += group("Predicted (lines) and measured (circles)", legend, panels)
+    return html
+
+
+def prediction_panel(figure, key, groups, draw):
+    curves = []
+    for i, (variant, rows) in enumerate(groups.items()):
+        measured, predicted = predicted_points(rows, key)
+        if measured:
+            curves.append(plots.Curve(f"{variant}, predicted", i, predicted))
+            curves.append(plots.Curve(f"{variant}, measured", i, measured, marks=True))
+    if not curves:
+        return ""
+    plot = curves_plot(groups[next(iter(groups))][0]["scenario"], curves)
+    plot.bare, plot.ylabel = True, "MiB" if key.endswith("_mib") else "share"
+    plot.log_y = not key.endswith("_mib") and all(y > 0 for curve in curves for _, y in curve.points)
+    return draw.figure(figure, plot, key.removesuffix("_mib").replace("_", " "))
 
 
 # ---- allocators side by side ----
@@ -213,9 +229,10 @@ def allocator_style(allocator):
     return ALLOCATOR_STYLES.get(allocator, (7, 5, 1.8))
 
 
-def allocator_legend(results):
-    styles = [(result.allocator, *allocator_style(result.allocator)) for result in results]
-    return page.legend([(allocator, series, plots.DASHES[dash], width) for allocator, series, dash, width in styles])
+def allocator_legend(grouped, blocks):
+    styles = [(allocator, *allocator_style(allocator)) for allocator in grouped]
+    return page.legend([(allocator, series, "block" if blocks else plots.DASHES[dash], width)
+                        for allocator, series, dash, width in styles])
 
 
 def against(name, results, draw):
@@ -226,12 +243,13 @@ def against(name, results, draw):
     grouped = {result.allocator: tables.by_variant(result.rows) for result in results}
     variants = list(dict.fromkeys(variant for groups in grouped.values() for variant in groups))
     courses = [v for v in variants if any(has_course(groups.get(v, [])) for groups in grouped.values())]
+    ends = [v for v in variants if v not in courses]
     html = ""
     for field, title in COMPARED:
         panels = curve_panels(name, {v: allocator_curves(grouped, v, field) for v in courses}, field, draw)
-        ends = [v for v in variants if v not in courses]
-        panels += bar_panels(name, ends, lambda part, field=field: allocator_bars(grouped, part, field), f"{field}-end", draw)
-        html += group(f"{title} on each allocator", allocator_legend(results), panels)
+        html += group(f"{title} on each allocator, by {x_name(name)}", allocator_legend(grouped, False), panels)
+        panels = bar_panels(name, ends, lambda part, field=field: allocator_bars(grouped, part, field), f"{field}-end", draw)
+        html += group(f"{title} on each allocator, at the end", allocator_legend(grouped, True), panels, PAIRS)
     return html
 
 

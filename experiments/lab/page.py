@@ -53,12 +53,11 @@ def table(caption, head, rows, marked=None, texts=1):
 
 
 def legend(entries):
-    """entries: [(label, series, dash pattern or "solid" or "marks", width)]; the lines as they are in the plots."""
+    """entries: [(label, series, dash pattern or "solid" or "block", width)]; the lines as they are in the plots."""
     parts = []
     for label, series, dash, width in entries:
-        if dash == "marks":
-            parts.append(tag("li", f'<svg viewBox="0 0 30 10" aria-hidden="true"><circle cx="15" cy="5" r="3.4" style="fill:none;'
-                             f'stroke:var(--s{int(series)});stroke-width:1.5"></circle></svg>' + esc(label)))
+        if dash == "block":
+            parts.append(tag("li", f'<i style="background:var(--s{int(series)})"></i>' + esc(label)))
             continue
         pattern = "" if dash == "solid" else f' stroke-dasharray="{esc(dash)}"'
         line = (f'<svg viewBox="0 0 30 10" aria-hidden="true"><path d="M0 5h30" style="stroke:var(--s{int(series)});'
@@ -67,10 +66,10 @@ def legend(entries):
     return tag("ul", "".join(parts), class_="legend")
 
 
-def figure(name, svg, caption, what, broad=False):
+def figure(name, svg, caption, what, wider=False):
     """A plot under its caption. what: the words for those who cannot see it; the numbers are in the tables."""
     return tag("figure", text("figcaption", caption) + tag("div", svg, role="img", aria_label=what), id=name,
-               class_="plot broad" if broad else "plot")
+               class_="plot wider" if wider else "plot")
 
 
 def details(summary, content):

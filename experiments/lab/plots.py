@@ -13,8 +13,9 @@ import subprocess
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass, field
 
-WIDTH, HEIGHT, FONT = 460, 270, 14
-BARS_WIDTH, BAR_HEIGHT = 620, 8
+WIDTH, HEIGHT, FONT = 400, 235, 13
+WIDE_WIDTH, WIDE_HEIGHT = 700, 300
+BARS_WIDTH, BAR_HEIGHT = 520, 8
 MAX_POINTS = 400  # per curve: more cannot be told apart at this size
 INK, GRID = "#010101", "#020202"  # stand for the page's colours, see recolour
 DASHES = ["solid", "8,4", "2,3", "9,3,2,3", "5,2", "1,2"]
@@ -45,6 +46,7 @@ class Plot:
     log_x: bool = False
     log_y: bool = False
     bare: bool = False  # no marks on lines
+    wide: bool = False
 
 
 def gnuplot_path():
@@ -82,8 +84,11 @@ def frame_script(plot, width, height):
 set encoding utf8
 set border 3 lc rgb '{INK}' lw 0.7
 set tics nomirror textcolor rgb '{INK}'
-set xlabel {quote(plot.xlabel)} textcolor rgb '{INK}'
-set ylabel {quote(plot.ylabel)} textcolor rgb '{INK}'
+set xlabel {quote(plot.xlabel)} offset 0,0.5 textcolor rgb '{INK}'
+set ylabel {quote(plot.ylabel)} offset 0.8,0 textcolor rgb '{INK}'
+set tmargin 0.7
+set bmargin 2.9
+set rmargin 2.2
 set key off
 """
 
@@ -109,8 +114,9 @@ def curve_script(plot):
     few = not plot.bare and max(len(curve.points) for curve in plot.curves) <= 40
     parts = [f"$curve{number} using 1:2 with {curve_style(curve, few)} title {quote(curve.label)}"
              for number, curve in enumerate(plot.curves)]
-    text = frame_script(plot, WIDTH, HEIGHT) + data_blocks(plot) + f"set grid ytics lt 1 lw 0.6 lc rgb '{GRID}'\n"
-    text += "set logscale x 2\nset format x '%.0f'\nset xtics rotate by 0\n" if plot.log_x else "set format x '%g'\n"
+    size = (WIDE_WIDTH, WIDE_HEIGHT) if plot.wide else (WIDTH, HEIGHT)
+    text = frame_script(plot, *size) + data_blocks(plot) + f"set grid ytics lt 1 lw 0.6 lc rgb '{GRID}'\n"
+    text += "set logscale x 2\nset format x '%.0f'\n" if plot.log_x else "set format x '%g'\n"
     if plot.log_y:
         text += "set logscale y\nset format y '%g'\n"
     else:
@@ -131,7 +137,7 @@ def bar_script(plot):
         parts.append(f"$curve{number} using (0):1:(0):2:($1+{low:.4f}):($1+{low + wide * 0.85:.4f}) with boxxyerror "
                      f"fs solid 1 noborder lc rgb '#0a00{curve.series:02x}' title {quote(curve.label)}")
     tics = ", ".join(f"{quote(name)} {i}" for i, name in enumerate(plot.names))
-    height = 62 + len(plot.names) * (count * BAR_HEIGHT + 12)
+    height = 56 + len(plot.names) * (count * BAR_HEIGHT + 12)
     return (frame_script(plot, BARS_WIDTH, height) + data_blocks(plot) + f"set ytics scale 0 ({tics})\n"
             f"set grid xtics lt 1 lw 0.6 lc rgb '{GRID}'\nset xrange [0:*]\nset format x '%g'\n"
             f"set yrange [{len(plot.names) - 0.45}:-0.55]\n" + "plot " + ", ".join(parts) + "\n")

@@ -39,5 +39,6 @@ run "tests, torture" make -s $jobs BUILD=torture check-torture
 run "examples" make -s run-examples
 run "examples, all compilers" make -s check-examples
 run "benchmarks, small" make -s bench-small
+run "laboratory" sh tests/tools/check-lab.sh
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
