@@ -194,7 +194,7 @@ void lab_run_parts(const char *const *parts, size_t count, size_t done, size_t t
 
 /* ---- the command line ---- */
 
-static _Noreturn void bad_input(const char *what, const char *value, const char *why) {
+_Noreturn void lab_bad_input(const char *what, const char *value, const char *why) {
   fprintf(stderr, "%s: %s %s: %s\n", program_invocation_short_name, what, value, why);
   exit(2);
 }
@@ -206,15 +206,16 @@ static _Noreturn void help(void) {
       "  --json FILE  rows and finding as JSON, - for standard output\n"
       "  --small      a few seconds instead of up to a minute\n"
       "  --seed N     another sequence of random numbers (1)\n"
+      "%s"
       "Exit status: 0 the finding holds (or is only told for this allocator), 1 it does not, 2 bad input.\n",
       program_invocation_short_name, lab.scenario->question, lab.scenario->workload, lab.scenario->metric,
-      lab.scenario->finding);
+      lab.scenario->finding, lab.scenario->option ? lab.scenario->option_help : "");
   exit(0);
 }
 
 static int open_output(const char *option, const char *path) {
   int fd = !strcmp(path, "-") ? dup(STDOUT_FILENO) : open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (fd < 0) bad_input(option, path, strerror(errno));
+  if (fd < 0) lab_bad_input(option, path, strerror(errno));
   fcntl(fd, F_SETFD, FD_CLOEXEC);
   return fd;
 }
@@ -223,7 +224,7 @@ static uint64_t read_seed(const char *text) {
   char *end = NULL;
   errno = 0;
   uint64_t seed = *text >= '0' && *text <= '9' ? strtoull(text, &end, 10) : 0;
-  if (!end || *end || errno) bad_input("--seed", text, "not a whole number");
+  if (!end || *end || errno) lab_bad_input("--seed", text, "not a whole number");
   return seed;
 }
 
@@ -232,18 +233,19 @@ static void read_part(const char *text) {
   int name = 0;
   if (sscanf(text, "%d:%lf:%lf:%n", &lab.pipe, &lab.done_from, &lab.done_to, &name) != 3 || !name || lab.pipe < 3 ||
       !lab.scenario->part)
-    bad_input("--part", text, "only for processes that the scenario starts");
+    lab_bad_input("--part", text, "only for processes that the scenario starts");
   lab.part = text + name;
 }
 
 static void read_options(int argc, char **argv) {
-  static const struct option options[] = {{"csv", required_argument, NULL, 'c'},
-                                          {"json", required_argument, NULL, 'j'},
-                                          {"small", no_argument, NULL, 's'},
-                                          {"seed", required_argument, NULL, 'r'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {"part", required_argument, NULL, 'p'},
-                                          {NULL, 0, NULL, 0}};
+  struct option options[] = {{"csv", required_argument, NULL, 'c'},
+                             {"json", required_argument, NULL, 'j'},
+                             {"small", no_argument, NULL, 's'},
+                             {"seed", required_argument, NULL, 'r'},
+                             {"help", no_argument, NULL, 'h'},
+                             {"part", required_argument, NULL, 'p'},
+                             {lab.scenario->option, required_argument, NULL, 'o'},
+                             {NULL, 0, NULL, 0}};
   const char *csv = NULL, *json = NULL;
   for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) switch (option) {
       case 'c': csv = optarg; break;
@@ -251,11 +253,12 @@ static void read_options(int argc, char **argv) {
       case 's': lab.small = true; break;
       case 'r': lab.seed = read_seed(optarg); break;
       case 'p': read_part(optarg); break;
+      case 'o': lab.scenario->set_option(optarg); break;
       case 'h': help();
       default: exit(2); /* getopt_long has said why */
     }
-  if (optind < argc) bad_input("argument", argv[optind], "not known; --help lists the options");
-  if (csv && json && !strcmp(csv, "-") && !strcmp(json, "-")) bad_input("--json", "-", "--csv has standard output");
+  if (optind < argc) lab_bad_input("argument", argv[optind], "not known; --help lists the options");
+  if (csv && json && !strcmp(csv, "-") && !strcmp(json, "-")) lab_bad_input("--json", "-", "--csv has standard output");
   if (csv) lab.csv = open_output("--csv", csv);
   if (json) lab.json = open_output("--json", json);
 }

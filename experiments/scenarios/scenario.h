@@ -65,6 +65,10 @@ struct lab_scenario {
   bool on_peers;     /* the finding is asserted on every allocator; else on Holdfast, and only told on others */
   void (*run)(void); /* the scenario                                                              */
   void (*part)(const char *part); /* what a process of lab_run_parts does; NULL when there are none            */
+  /* One more option of this scenario, which takes a value and is not handed to its parts; NULL: none. */
+  const char *option;      /* its name without --       */
+  const char *option_help; /* its line in --help        */
+  void (*set_option)(const char *value);
 };
 
 /* main of a scenario: reads the arguments, calls run (or part), writes the rows, returns the exit status. */
@@ -131,6 +135,9 @@ void lab_add_extra(const struct lab_row *row, const char *extra, ...) LAB_PRINTF
 
 /* The finding does not hold here unless `holds`; the text says what differs. The first failure counts. */
 void lab_expect(bool holds, const char *differs, ...) LAB_PRINTF(2, 3);
+
+/* One line on stderr, exit status 2. */
+_Noreturn void lab_bad_input(const char *what, const char *value, const char *why);
 
 _Noreturn void lab_die(const char *why, ...) LAB_PRINTF(1, 2);
 

@@ -9,7 +9,7 @@ SCENARIO_DIR := experiments/scenarios
 SCENARIO_OUT := $(OBJDIR)/scenarios
 SCENARIO_PARTS := scenario measure output goclass geometry
 SCENARIO_BORROWED := support article
-SCENARIO_MORE := compactor stores tree
+SCENARIO_MORE := compactor stores tree histogram
 SCENARIO_ALL := $(filter-out $(SCENARIO_PARTS) $(SCENARIO_MORE),$(patsubst $(SCENARIO_DIR)/%.c,%,$(wildcard $(SCENARIO_DIR)/*.c)))
 SCENARIO_GO_PARTS := scenario
 SCENARIO_GO_ALL := $(filter-out $(SCENARIO_GO_PARTS),$(patsubst $(SCENARIO_DIR)/go/%.go,%,$(wildcard $(SCENARIO_DIR)/go/*.go)))
@@ -40,7 +40,8 @@ $$(SCENARIO_OUT)/%-$(1): $$(SCENARIO_OUT)/$(1)/%.o $$(SCENARIO_PARTS:%=$$(SCENAR
 
 # What only some are made of.
 $$(SCENARIO_OUT)/mitigations-$(1): $$(SCENARIO_OUT)/$(1)/compactor.o
-$$(SCENARIO_OUT)/compaction-$(1): $$(SCENARIO_MORE:%=$$(SCENARIO_OUT)/$(1)/%.o)
+$$(SCENARIO_OUT)/compaction-$(1): $$(SCENARIO_OUT)/$(1)/compactor.o $$(SCENARIO_OUT)/$(1)/stores.o $$(SCENARIO_OUT)/$(1)/tree.o
+$$(SCENARIO_OUT)/tiny-$(1): $$(SCENARIO_OUT)/$(1)/histogram.o
 
 $$(SCENARIO_OUT)/$(1)/support.o: $$(BENCH_DIR)/support.c
 $$(SCENARIO_OUT)/$(1)/article.o: $$(EXAMPLE_SRC)/article.c
