@@ -194,7 +194,7 @@ void lab_run_parts(const char *const *parts, size_t count, size_t done, size_t t
 
 /* ---- the command line ---- */
 
-_Noreturn void lab_bad_input(const char *what, const char *value, const char *why) {
+static _Noreturn void bad_input(const char *what, const char *value, const char *why) {
   fprintf(stderr, "%s: %s %s: %s\n", program_invocation_short_name, what, value, why);
   exit(2);
 }
@@ -215,7 +215,7 @@ static _Noreturn void help(void) {
 
 static int open_output(const char *option, const char *path) {
   int fd = !strcmp(path, "-") ? dup(STDOUT_FILENO) : open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (fd < 0) lab_bad_input(option, path, strerror(errno));
+  if (fd < 0) bad_input(option, path, strerror(errno));
   fcntl(fd, F_SETFD, FD_CLOEXEC);
   return fd;
 }
@@ -224,7 +224,7 @@ static uint64_t read_seed(const char *text) {
   char *end = NULL;
   errno = 0;
   uint64_t seed = *text >= '0' && *text <= '9' ? strtoull(text, &end, 10) : 0;
-  if (!end || *end || errno) lab_bad_input("--seed", text, "not a whole number");
+  if (!end || *end || errno) bad_input("--seed", text, "not a whole number");
   return seed;
 }
 
@@ -233,7 +233,7 @@ static void read_part(const char *text) {
   int name = 0;
   if (sscanf(text, "%d:%lf:%lf:%n", &lab.pipe, &lab.done_from, &lab.done_to, &name) != 3 || !name || lab.pipe < 3 ||
       !lab.scenario->part)
-    lab_bad_input("--part", text, "only for processes that the scenario starts");
+    bad_input("--part", text, "only for processes that the scenario starts");
   lab.part = text + name;
 }
 
@@ -257,8 +257,8 @@ static void read_options(int argc, char **argv) {
       case 'h': help();
       default: exit(2); /* getopt_long has said why */
     }
-  if (optind < argc) lab_bad_input("argument", argv[optind], "not known; --help lists the options");
-  if (csv && json && !strcmp(csv, "-") && !strcmp(json, "-")) lab_bad_input("--json", "-", "--csv has standard output");
+  if (optind < argc) bad_input("argument", argv[optind], "not known; --help lists the options");
+  if (csv && json && !strcmp(csv, "-") && !strcmp(json, "-")) bad_input("--json", "-", "--csv has standard output");
   if (csv) lab.csv = open_output("--csv", csv);
   if (json) lab.json = open_output("--json", json);
 }

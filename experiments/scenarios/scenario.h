@@ -136,9 +136,6 @@ void lab_add_extra(const struct lab_row *row, const char *extra, ...) LAB_PRINTF
 /* The finding does not hold here unless `holds`; the text says what differs. The first failure counts. */
 void lab_expect(bool holds, const char *differs, ...) LAB_PRINTF(2, 3);
 
-/* One line on stderr, exit status 2. */
-_Noreturn void lab_bad_input(const char *what, const char *value, const char *why);
-
 _Noreturn void lab_die(const char *why, ...) LAB_PRINTF(1, 2);
 
 /* Moves the bar: this share of the scenario (or of this process's part) is done, 0 to 1. */

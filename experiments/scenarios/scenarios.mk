@@ -12,7 +12,8 @@ SCENARIO_BORROWED := support article
 SCENARIO_MORE := compactor stores tree histogram
 SCENARIO_ALL := $(filter-out $(SCENARIO_PARTS) $(SCENARIO_MORE),$(patsubst $(SCENARIO_DIR)/%.c,%,$(wildcard $(SCENARIO_DIR)/*.c)))
 SCENARIO_GO_PARTS := scenario
-SCENARIO_GO_ALL := $(filter-out $(SCENARIO_GO_PARTS),$(patsubst $(SCENARIO_DIR)/go/%.go,%,$(wildcard $(SCENARIO_DIR)/go/*.go)))
+SCENARIO_GO_MORE := compaction_stores
+SCENARIO_GO_ALL := $(filter-out $(SCENARIO_GO_PARTS) $(SCENARIO_GO_MORE),$(patsubst $(SCENARIO_DIR)/go/%.go,%,$(wildcard $(SCENARIO_DIR)/go/*.go)))
 
 # After CFLAGS: every allocator is measured at the same optimisation, whatever the library is built with.
 SCENARIO_CFLAGS = $(CFLAGS) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -Iapi -MMD -MP
@@ -54,6 +55,8 @@ $(eval $(call SCENARIO_RULE,glibc,SCENARIO_GLIBC))
 $(eval $(call SCENARIO_RULE,jemalloc,SCENARIO_JEMALLOC))
 $(eval $(call SCENARIO_RULE,bdwgc,SCENARIO_BDWGC))
 .SECONDARY: $(foreach a,holdfast glibc jemalloc bdwgc,$(foreach p,$(SCENARIO_ALL) $(SCENARIO_PARTS) $(SCENARIO_MORE) $(SCENARIO_BORROWED),$(SCENARIO_OUT)/$(a)/$(p).o))
+
+$(SCENARIO_OUT)/compaction-go: $(SCENARIO_DIR)/go/compaction_stores.go
 
 # Go's cache stays in the build directory: a build leaves nothing elsewhere.
 $(SCENARIO_OUT)/%-go: $(SCENARIO_DIR)/go/%.go $(SCENARIO_GO_PARTS:%=$(SCENARIO_DIR)/go/%.go)
