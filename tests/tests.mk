@@ -32,8 +32,9 @@ $(PUBLIC_TESTS_C): $(TEST_BIN)/%: %.c $(TEST_HDR) $(LIBHOLDFAST_A) | $(TEST_BIN)
 	$(CC) -std=c11 $(CFLAGS) $(WARN) $(TEST_FLAGS) $< $(TEST_MORE) -o $@ $(TEST_LIBS)
 
 # The piece of the experiments that a test is about.
-$(TEST_BIN)/test_compactor: TEST_MORE := -Iexperiments/scenarios experiments/scenarios/compactor.c
-$(TEST_BIN)/test_compactor: experiments/scenarios/compactor.c experiments/scenarios/compactor.h
+TEST_PIECES := compactor histogram
+$(TEST_PIECES:%=$(TEST_BIN)/test_%): TEST_MORE = -Iexperiments/scenarios $(@:$(TEST_BIN)/test_%=experiments/scenarios/%.c)
+$(TEST_PIECES:%=$(TEST_BIN)/test_%): $(TEST_BIN)/test_%: experiments/scenarios/%.c experiments/scenarios/%.h
 
 $(PUBLIC_TESTS_X): $(TEST_BIN)/%: %.cc $(TEST_HDR) $(LIBHOLDFAST_A) | $(TEST_BIN)
 	$(CXX) -std=c++17 $(TEST_CXX_FLAGS) $(TEST_FLAGS) $< -o $@ $(TEST_LIBS)

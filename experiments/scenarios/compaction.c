@@ -42,7 +42,7 @@ static struct compactor compactor;
 static uint64_t usage_peak, insertions;
 static uint64_t usage_sum[2]; /* while the structure grows, while it stays the same */
 
-static size_t kept_per_tick(void) { return lab_small() ? 32 : 512; }
+static size_t kept_per_tick(void) { return lab_small() ? 32 : 256; }
 
 /* ---- a tick ---- */
 

@@ -206,9 +206,10 @@ static _Noreturn void help(void) {
       "  --json FILE  rows and finding as JSON, - for standard output\n"
       "  --small      a few seconds instead of up to a minute\n"
       "  --seed N     another sequence of random numbers (1)\n"
+      "%s"
       "Exit status: 0 the finding holds (or is only told for this allocator), 1 it does not, 2 bad input.\n",
       program_invocation_short_name, lab.scenario->question, lab.scenario->workload, lab.scenario->metric,
-      lab.scenario->finding);
+      lab.scenario->finding, lab.scenario->option ? lab.scenario->option_help : "");
   exit(0);
 }
 
@@ -237,13 +238,14 @@ static void read_part(const char *text) {
 }
 
 static void read_options(int argc, char **argv) {
-  static const struct option options[] = {{"csv", required_argument, NULL, 'c'},
-                                          {"json", required_argument, NULL, 'j'},
-                                          {"small", no_argument, NULL, 's'},
-                                          {"seed", required_argument, NULL, 'r'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {"part", required_argument, NULL, 'p'},
-                                          {NULL, 0, NULL, 0}};
+  struct option options[] = {{"csv", required_argument, NULL, 'c'},
+                             {"json", required_argument, NULL, 'j'},
+                             {"small", no_argument, NULL, 's'},
+                             {"seed", required_argument, NULL, 'r'},
+                             {"help", no_argument, NULL, 'h'},
+                             {"part", required_argument, NULL, 'p'},
+                             {lab.scenario->option, required_argument, NULL, 'o'},
+                             {NULL, 0, NULL, 0}};
   const char *csv = NULL, *json = NULL;
   for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) switch (option) {
       case 'c': csv = optarg; break;
@@ -251,6 +253,7 @@ static void read_options(int argc, char **argv) {
       case 's': lab.small = true; break;
       case 'r': lab.seed = read_seed(optarg); break;
       case 'p': read_part(optarg); break;
+      case 'o': lab.scenario->set_option(optarg); break;
       case 'h': help();
       default: exit(2); /* getopt_long has said why */
     }

@@ -65,6 +65,10 @@ struct lab_scenario {
   bool on_peers;     /* the finding is asserted on every allocator; else on Holdfast, and only told on others */
   void (*run)(void); /* the scenario                                                              */
   void (*part)(const char *part); /* what a process of lab_run_parts does; NULL when there are none            */
+  /* One more option of this scenario, which takes a value and is not handed to its parts; NULL: none. */
+  const char *option;      /* its name without --       */
+  const char *option_help; /* its line in --help        */
+  void (*set_option)(const char *value);
 };
 
 /* main of a scenario: reads the arguments, calls run (or part), writes the rows, returns the exit status. */

@@ -9,10 +9,11 @@ SCENARIO_DIR := experiments/scenarios
 SCENARIO_OUT := $(OBJDIR)/scenarios
 SCENARIO_PARTS := scenario measure output goclass geometry
 SCENARIO_BORROWED := support article
-SCENARIO_MORE := compactor stores tree
+SCENARIO_MORE := compactor stores tree histogram
 SCENARIO_ALL := $(filter-out $(SCENARIO_PARTS) $(SCENARIO_MORE),$(patsubst $(SCENARIO_DIR)/%.c,%,$(wildcard $(SCENARIO_DIR)/*.c)))
 SCENARIO_GO_PARTS := scenario
-SCENARIO_GO_ALL := $(filter-out $(SCENARIO_GO_PARTS),$(patsubst $(SCENARIO_DIR)/go/%.go,%,$(wildcard $(SCENARIO_DIR)/go/*.go)))
+SCENARIO_GO_MORE := compaction_stores
+SCENARIO_GO_ALL := $(filter-out $(SCENARIO_GO_PARTS) $(SCENARIO_GO_MORE),$(patsubst $(SCENARIO_DIR)/go/%.go,%,$(wildcard $(SCENARIO_DIR)/go/*.go)))
 
 # After CFLAGS: every allocator is measured at the same optimisation, whatever the library is built with.
 SCENARIO_CFLAGS = $(CFLAGS) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -Iapi -MMD -MP
@@ -40,7 +41,8 @@ $$(SCENARIO_OUT)/%-$(1): $$(SCENARIO_OUT)/$(1)/%.o $$(SCENARIO_PARTS:%=$$(SCENAR
 
 # What only some are made of.
 $$(SCENARIO_OUT)/mitigations-$(1): $$(SCENARIO_OUT)/$(1)/compactor.o
-$$(SCENARIO_OUT)/compaction-$(1): $$(SCENARIO_MORE:%=$$(SCENARIO_OUT)/$(1)/%.o)
+$$(SCENARIO_OUT)/compaction-$(1): $$(SCENARIO_OUT)/$(1)/compactor.o $$(SCENARIO_OUT)/$(1)/stores.o $$(SCENARIO_OUT)/$(1)/tree.o
+$$(SCENARIO_OUT)/tiny-$(1): $$(SCENARIO_OUT)/$(1)/histogram.o
 
 $$(SCENARIO_OUT)/$(1)/support.o: $$(BENCH_DIR)/support.c
 $$(SCENARIO_OUT)/$(1)/article.o: $$(EXAMPLE_SRC)/article.c
@@ -53,6 +55,8 @@ $(eval $(call SCENARIO_RULE,glibc,SCENARIO_GLIBC))
 $(eval $(call SCENARIO_RULE,jemalloc,SCENARIO_JEMALLOC))
 $(eval $(call SCENARIO_RULE,bdwgc,SCENARIO_BDWGC))
 .SECONDARY: $(foreach a,holdfast glibc jemalloc bdwgc,$(foreach p,$(SCENARIO_ALL) $(SCENARIO_PARTS) $(SCENARIO_MORE) $(SCENARIO_BORROWED),$(SCENARIO_OUT)/$(a)/$(p).o))
+
+$(SCENARIO_OUT)/compaction-go: $(SCENARIO_DIR)/go/compaction_stores.go
 
 # Go's cache stays in the build directory: a build leaves nothing elsewhere.
 $(SCENARIO_OUT)/%-go: $(SCENARIO_DIR)/go/%.go $(SCENARIO_GO_PARTS:%=$(SCENARIO_DIR)/go/%.go)
