@@ -5,6 +5,8 @@ Owns:    the choice. Variants with a course over t get curves: one panel each, a
          beside what it measured. plots.py draws.
 Never:   knows a scenario by name, but for the words on its x axis."""
 
+import dataclasses
+
 import page
 import plots
 import programs
@@ -23,8 +25,10 @@ ALLOCATOR_STYLES = {"holdfast": (0, 0, 2.4), "go": (1, 1, 1.8), "jemalloc": (4, 
                     "bdwgc": (2, 4, 1.8), "mimalloc": (6, 2, 1.8)}
 COMPARED = [("fragmentation", "Fragmentation"), ("resident", "Resident memory")]
 X_NAMES = {"steps": "step", "tsdb": "period", "service": "entries", "mitigations": "round", "compaction": "tick"}
+LIMIT = plots.Curve("memory limit", 6, [], 4, 1.4)
 COLOURS = 8        # of the page: so many curves in one plot can be told apart
 OPEN_PANELS = 8    # more than these are folded away
+SHARES = ["utilisation", "waste", "saved", "left_percent"]  # keys of the extra column, in percent
 PREDICTED = "predicted_"
 PREDICTED_TOGETHER = 4
 PAIRS = "panels pairs"
@@ -103,46 +107,63 @@ def group(title, legend, panels, layout="panels"):
     return page.text("h3", title) + inner
 
 
-def curves_plot(name, curves, top=None):
+def curves_plot(name, curves, top=None, span=None):
     xs = [x for curve in curves for x, _ in curve.points]
-    return plots.Plot(x_name(name), "MiB", curves, top, log_x=plots.is_geometric(xs))
+    return plots.Plot(x_name(name), "MiB", curves, top, span=span, log_x=plots.is_geometric(xs))
 
 
 def curve_panels(name, panels, kind, draw):
     """One plot per variant; panels: {variant: curves}."""
-    top = common_top(panels.values())
-    return [draw.figure(f"plot-{name}-{kind}-{number}", curves_plot(name, curves, top), variant or name)
+    top, xs = common_top(panels.values()), [x for curves in panels.values() for curve in curves for x, _ in curve.points]
+    span = (min(xs), max(xs)) if xs else None
+    return [draw.figure(f"plot-{name}-{kind}-{number}", curves_plot(name, curves, top, span), variant or name)
             for number, (variant, curves) in enumerate(panels.items(), 1)]
 
 
-def bar_panels(name, variants, curves_of, kind, draw):
+def bar_panels(name, variants, curves_of, kind, draw, unit="MiB", what="at the end"):
     """One plot of bars per family of variants; curves_of(variants) makes the curves."""
     drawn = []
     for number, (family, part) in enumerate(families(variants), 1):
         names = [(v.partition("/")[2] if family else v) or "-" for v in part]
-        plot = plots.Plot("MiB", "", curves_of(part), names=names)
-        drawn.append(draw.figure(f"plot-{name}-{kind}-{number}", plot, f"{family or 'Each variant'}, at the end"))
+        plot = plots.Plot(unit, "", curves_of(part), names=names)
+        drawn.append(draw.figure(f"plot-{name}-{kind}-{number}", plot, f"{family or 'Each variant'}, {what}"))
     return drawn
 
 
 # ---- one allocator ----
 
-def metric_legend(blocks=False):
-    return page.legend([(label, series, "block" if blocks else plots.DASHES[dash], width)
-                        for label, _, series, dash, width in METRICS])
+def metric_legend(blocks=False, limit=False):
+    entries = [(label, series, "block" if blocks else plots.DASHES[dash], width)
+               for label, _, series, dash, width in METRICS]
+    if limit:
+        entries.append(("memory limit", LIMIT.series, plots.DASHES[LIMIT.dash], LIMIT.width))
+    return page.legend(entries)
 
 
-def metric_curves(rows):
-    return [plots.Curve(label, series, points(rows, field), dash, width) for label, field, series, dash, width in METRICS]
+def find_limit(rows):
+    """The memory limit that the program noted in the extra column of a variant, in MiB, or None."""
+    limits = [number_or_none(programs.extras(row).get("limit")) for row in rows]
+    return max((limit / tables.MIB for limit in limits if limit), default=None)
+
+
+def metric_curves(rows, span):
+    curves = [plots.Curve(label, series, points(rows, field), dash, width) for label, field, series, dash, width in METRICS]
+    limit = find_limit(rows)
+    if limit:
+        curves.append(dataclasses.replace(LIMIT, points=[(x, limit) for x in span]))
+    return curves
 
 
 def one_allocator(name, result, draw):
     """What the scenario did on one allocator: predictions, all variants together, each over time, the rest as bars."""
-    groups = tables.by_variant(result.rows)
+    groups = tables.stand_alone(result.rows)
     courses = {variant: rows for variant, rows in groups.items() if has_course(rows)}
     html = predictions(name, groups, draw) + together(name, courses, draw)
-    html += group(f"By {x_name(name)} on {result.allocator}", metric_legend(), curve_panels(
-        name, {variant: metric_curves(rows) for variant, rows in courses.items()}, "time", draw))
+    times = [row["t"] for rows in courses.values() for row in rows] or [0]
+    span = min(times), max(times)
+    limited = any(map(find_limit, courses.values()))
+    html += group(f"By {x_name(name)} on {result.allocator}", metric_legend(limit=limited), curve_panels(
+        name, {variant: metric_curves(rows, span) for variant, rows in courses.items()}, "time", draw))
     rest = [family for family, part in families(groups) if any(v not in courses for v in part)]
     ends = [v for family, part in families(groups) if family in rest for v in part]
 
@@ -151,7 +172,35 @@ def one_allocator(name, result, draw):
                 for label, field, series, _, _ in METRICS]
 
     return html + group(f"At the end on {result.allocator}", metric_legend(blocks=True), bar_panels(
-        name, ends, end_curves, "end", draw), PAIRS)
+        name, ends, end_curves, "end", draw), PAIRS) + shares(name, result, draw)
+
+
+def share_points(rows, key):
+    """[(t, percent)] of the rows whose extra column has the key."""
+    pairs = ((row["t"], number_or_none(programs.extras(row).get(key))) for row in rows)
+    return [(t, value) for t, value in pairs if value is not None]
+
+
+def shares(name, result, draw):
+    """Shares that the program itself worked out: along a sweep as a curve, else one bar for each variant."""
+    curves, ends = [], {variant: rows[-1:] for variant, rows in tables.stand_alone(result.rows).items()}
+    for key in SHARES:
+        for sweep, rows in tables.sweeps(result.rows).items():
+            there = share_points(rows, key)
+            if len(there) > 2:
+                plot = plots.Plot(sweep, "%", [plots.Curve(key, 0, there)], log_x=plots.is_geometric([x for x, _ in there]))
+                curves.append(draw.figure(f"plot-{name}-{key}-{sweep}".replace(" ", "-"), plot, f"{key} by {sweep}"))
+        named = [variant for variant, rows in ends.items() if share_points(rows, key)]
+        if len(named) > 1:
+            curves += share_bars(name, key, named, ends, draw)
+    return group(f"Shares on {result.allocator}, %", "", curves, PAIRS)
+
+
+def share_bars(name, key, variants, ends, draw):
+    def bars(part):
+        return [plots.Curve(key, 0, [(i, share_points(ends[v], key)[0][1]) for i, v in enumerate(part)])]
+
+    return bar_panels(name, variants, bars, key, draw, "%", key)
 
 
 def variant_legend(variants):
@@ -240,7 +289,7 @@ def against(name, results, draw):
     results = [result for result in results if result.data]
     if len(results) < 2:
         return ""
-    grouped = {result.allocator: tables.by_variant(result.rows) for result in results}
+    grouped = {result.allocator: tables.stand_alone(result.rows) for result in results}
     variants = list(dict.fromkeys(variant for groups in grouped.values() for variant in groups))
     courses = [v for v in variants if any(has_course(groups.get(v, [])) for groups in grouped.values())]
     ends = [v for v in variants if v not in courses]

@@ -41,14 +41,8 @@ class Parser(argparse.ArgumentParser):
         raise programs.LabError(f"{message}; '{self.prog} --help' tells more")
 
 
-def add_run_options(command, extra_out=True):
+def add_run_options(command):
     command.add_argument("--allocator", action="append", metavar="A", help="only this allocator; may be repeated")
-    add_size_options(command)
-    if extra_out:
-        command.add_argument("--csv", metavar="FILE", help="all rows as CSV; - for standard output instead of the table")
-
-
-def add_size_options(command):
     command.add_argument("--small", action="store_true", help="the size that the checks run: seconds instead of minutes")
     command.add_argument("--seed", type=whole, metavar="N", help="another sequence of random numbers")
     command.add_argument("--timeout", type=positive, default=600.0, metavar="S", help="seconds for each program (600)")
@@ -63,9 +57,11 @@ def read_arguments(argv):
     run = commands.add_parser("run", help="run a scenario on all its allocators, or on some")
     run.add_argument("name", metavar="NAME")
     add_run_options(run)
+    run.add_argument("--csv", metavar="FILE", help="all rows as CSV; - for standard output instead of the table")
     compare = commands.add_parser("compare", help="one table over all allocators")
     compare.add_argument("name", metavar="NAME", help="a scenario, or all")
     add_run_options(compare)
+    compare.add_argument("--csv", metavar="FILE", help="all rows as CSV; - for standard output instead of the table")
     show = commands.add_parser("map", help="show a heap map, a file that gc_dump_heap wrote")
     show.add_argument("file", metavar="FILE", help="the map; - for standard input")
     show.add_argument("--width", type=int, metavar="N", help="columns (those of the terminal, or 80)")
@@ -73,7 +69,7 @@ def read_arguments(argv):
     page = commands.add_parser("report", help="run everything and write one HTML page")
     page.add_argument("--out", default=os.path.join("build", "report"), metavar="DIR", help="where to (build/report)")
     page.add_argument("--only", action="append", metavar="NAME", help="only this scenario; may be repeated")
-    add_size_options(page)
+    add_run_options(page)
     options = parser.parse_args(argv)
     if options.command in ("run", "compare", "report"):
         options.arguments = (["--small"] if options.small else []) + (["--seed", options.seed] if options.seed else [])

@@ -47,6 +47,7 @@ class Plot:
     log_y: bool = False
     bare: bool = False  # no marks on lines
     wide: bool = False
+    span: tuple = None  # lowest and highest x, for plots that are to be compared
 
 
 def gnuplot_path():
@@ -123,8 +124,9 @@ def curve_script(plot):
         text += f"set yrange [0:{plot.top if plot.top else '*'}]\nset format y '%g'\n"
     if plot.log_x:
         text += f"set xtics {max(4, 4 ** round((math.log2(max(xs) / min(xs))) / 10))}\n"
-    if max(xs) > min(xs):
-        text += f"set xrange [{min(xs):.10g}:{max(xs):.10g}]\n"
+    low, high = plot.span or (min(xs), max(xs))
+    if high > low:
+        text += f"set xrange [{low:.10g}:{high:.10g}]\n"
     return text + "plot " + ", ".join(parts) + "\n"
 
 
@@ -137,7 +139,7 @@ def bar_script(plot):
         parts.append(f"$curve{number} using (0):1:(0):2:($1+{low:.4f}):($1+{low + wide * 0.85:.4f}) with boxxyerror "
                      f"fs solid 1 noborder lc rgb '#0a00{curve.series:02x}' title {quote(curve.label)}")
     tics = ", ".join(f"{quote(name)} {i}" for i, name in enumerate(plot.names))
-    height = 56 + len(plot.names) * (count * BAR_HEIGHT + 12)
+    height = 56 + len(plot.names) * max(26, count * BAR_HEIGHT + 14)
     return (frame_script(plot, BARS_WIDTH, height) + data_blocks(plot) + f"set ytics scale 0 ({tics})\n"
             f"set grid xtics lt 1 lw 0.6 lc rgb '{GRID}'\nset xrange [0:*]\nset format x '%g'\n"
             f"set yrange [{len(plot.names) - 0.45}:-0.55]\n" + "plot " + ", ".join(parts) + "\n")

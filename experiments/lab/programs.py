@@ -91,9 +91,9 @@ def check_name(name, objdir):
 
 
 def make(*targets):
-    """Runs make quietly. Raises with make's last line when it fails."""
+    """Runs make quietly; what can be built is built. Raises with the first line about an error when not all can."""
     try:
-        done = subprocess.run(["make", "-s", "-j2", *targets], cwd=ROOT, stdin=subprocess.DEVNULL,
+        done = subprocess.run(["make", "-s", "-k", "-j2", *targets], cwd=ROOT, stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False)
     except OSError as error:
         raise LabError(f"cannot run make: {error.strerror}") from error
@@ -106,11 +106,15 @@ def make(*targets):
 def programs_of(name, objdir):
     """{allocator: path} of one scenario; built first when there are none."""
     check_name(name, objdir)
+    fault = None
     if name not in find_built(objdir):
-        make("scenarios")
+        try:
+            make("scenarios")
+        except LabError as error:
+            fault = error
     built = find_built(objdir).get(name)
     if not built:
-        raise LabError(f"make scenarios built no program of '{name}'", status=1)
+        raise fault or LabError(f"make scenarios built no program of '{name}'", status=1)
     return built
 
 

@@ -37,23 +37,18 @@ def open_page(out):
         raise programs.LabError(f"{error.filename or out}: cannot be written: {error.strerror}") from error
 
 
-def check_names(only, objdir):
-    for name in only or []:
-        programs.check_name(name, objdir)
-    return only or programs.known_names(objdir)
-
-
 def run_all(names, options):
     """[Result] of every program of the named scenarios, one line on stderr each."""
     results = []
     for name in names:
         try:
             built = programs.programs_of(name, options.objdir)
+            chosen = programs.choose_allocators(built, [a for a in options.allocator or [] if a in built])
         except programs.LabError as error:
             note(error)
             results.append(programs.Result(name, programs.OURS, status=1, problem=str(error)))
             continue
-        for allocator, path in built.items():
+        for allocator, path in chosen.items():
             result = programs.run_program(name, allocator, path, options.arguments, options.timeout, quiet=True)
             note(f"{name} {allocator}: {state_words(result)}, {result.seconds:.1f} s")
             results.append(result)
@@ -257,7 +252,11 @@ def build(options):
 
 def write(options):
     """`holdfast-lab report`. Returns the exit status."""
-    names = check_names(options.only, options.objdir)
+    for name in options.only or []:
+        programs.check_name(name, options.objdir)
+    for allocator in options.allocator or []:
+        if allocator not in programs.ALLOCATORS:
+            raise programs.LabError(f"no program for allocator '{allocator}'; there are: {', '.join(programs.ALLOCATORS)}")
     file = open_page(options.out)
     draw = charts.Drawing(note)
     build(options)

@@ -4,6 +4,8 @@ Owns:    the summaries and the aligned text tables; the report's HTML tables are
 Units:   bytes in, MiB in the text."""
 
 import csv
+import re
+
 import programs
 
 MIB = 1024.0 * 1024.0
@@ -30,6 +32,27 @@ def by_variant(rows):
     return {variant: sorted(group, key=lambda row: row["t"]) for variant, group in groups.items()}
 
 
+def is_sweep(variant, rows):
+    """Whether a variant is one point of many: "class 48" with its only row at t = 48."""
+    found = re.fullmatch(r".*\D(\d+)", variant)
+    return found is not None and len(rows) == 1 and rows[0]["t"] == int(found[1])
+
+
+def sweeps(rows):
+    """{name: rows in the order of t} of the variants that are points of a sweep, by what stands before their number."""
+    found = {}
+    for variant, group in by_variant(rows).items():
+        if is_sweep(variant, group):
+            found.setdefault(variant.rstrip("0123456789").rstrip(" =_"), []).append(group[0])
+    return {name: sorted(points, key=lambda row: row["t"]) for name, points in found.items() if len(points) > 2}
+
+
+def stand_alone(rows):
+    """by_variant without the points of sweeps, which share one state of the heap."""
+    swept = {row["variant"] for points in sweeps(rows).values() for row in points}
+    return {variant: group for variant, group in by_variant(rows).items() if variant not in swept}
+
+
 def pick(rows, field, how):
     """One figure of the rows of one variant: the last, or the highest."""
     values = [row[field] for row in rows]
@@ -43,7 +66,7 @@ SUMMARY_HEAD = ["variant", "points", "live", "allocated", "in use", "usage", "re
 def summarize(result):
     """Rows of text for one program's run, one per variant: the state at the end and two peaks, MiB."""
     table = []
-    for variant, rows in by_variant(result.rows).items():
+    for variant, rows in stand_alone(result.rows).items():
         end = [mib(rows[-1][key]) for key in ("live_bytes", "heap_alloc", "heap_inuse", "heap_usage", "resident",
                                               "fragmentation")]
         peaks = [mib(pick(rows, key, "peak")) for key in ("heap_inuse", "fragmentation")]
@@ -69,7 +92,7 @@ def compare(results, compared=None):
     allocators = sorted({r.allocator for r in results if r.data}, key=programs.allocator_order)
     lines = []
     for name in dict.fromkeys(r.name for r in results):
-        groups = {r.allocator: by_variant(r.rows) for r in results if r.name == name and r.data}
+        groups = {r.allocator: stand_alone(r.rows) for r in results if r.name == name and r.data}
         variants = dict.fromkeys(variant for group in groups.values() for variant in group)
         for variant in variants:
             for label, field, how in compared or COMPARED:

@@ -33,6 +33,7 @@ refuses 2 "unknown scenario '../tsdb'" run ../tsdb
 refuses 2 "unknown scenario 'nosuch'" compare nosuch
 refuses 2 "unknown scenario 'nosuch'" report --only nosuch --out "$out/none"
 refuses 2 "no program for allocator 'nosuch'" run tsdb --allocator nosuch
+refuses 2 "no program for allocator 'nosuch'" report --allocator nosuch --out "$out/none"
 refuses 2 "not a whole number" run tsdb --seed banana
 refuses 2 "not a whole number" run tsdb --seed=-1
 refuses 2 "not a whole number" run tsdb --seed 18446744073709551616
@@ -106,7 +107,8 @@ python3 tests/tools/check-page.py "$out/bare/index.html" mitigations || fault "t
 names=$($lab list | sed -n 's/^\([a-z0-9_]\{1,\}\) .*/\1/p')
 [ "$(echo "$names" | wc -w)" -ge 4 ] || fault "list: scenarios are missing: $names"
 $lab list | grep -q "its question is told" && fault "list: a scenario without its question"
-timeout 240 $lab report --small --out "$out/report" >"$out/stdout" 2>"$out/stderr" || { fault "report"; cat "$out/stderr"; }
+# Two allocators, so that it stays short.
+timeout 240 $lab report --small --allocator holdfast --allocator jemalloc --out "$out/report" >"$out/stdout" 2>"$out/stderr" || { fault "report"; cat "$out/stderr"; }
 plots=
 if command -v gnuplot >/dev/null 2>&1; then plots=--plots; else echo "check-lab: no gnuplot: plots not checked"; fi
 # shellcheck disable=SC2086
