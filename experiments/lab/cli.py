@@ -27,6 +27,13 @@ def positive(text):
     return value
 
 
+def job_count(text):
+    """Programs at a time, for argparse."""
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 64):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of programs from 1 to 64")
+    return int(text)
+
+
 def whole(text):
     """A whole number from 0 to 2^64 - 1, for argparse; kept as text for the programs."""
     if not (text.isascii() and text.isdigit() and int(text) < 2**64):
@@ -70,6 +77,8 @@ def read_arguments(argv):
     page.add_argument("--out", default=os.path.join("build", "report"), metavar="DIR", help="where to (build/report)")
     page.add_argument("--only", action="append", metavar="NAME", help="only this scenario; may be repeated")
     add_run_options(page)
+    page.add_argument("--jobs", type=job_count, default=1, metavar="N",
+                      help="programs at a time (1); with more the times in the tables are not to be trusted")
     options = parser.parse_args(argv)
     if options.command in ("run", "compare", "report"):
         options.arguments = (["--small"] if options.small else []) + (["--seed", options.seed] if options.seed else [])

@@ -77,6 +77,14 @@ STEP void write_map(const char *folder, const char *name) {
   if (fd < 0 || gc_dump_heap(fd) != 0 || close(fd) != 0) fail(path);
 }
 
+STEP void write_advice(const char *folder, const char *name) {
+  char path[4096];
+  snprintf(path, sizeof path, "%s/%s.advice", folder, name);
+  FILE *to = fopen(path, "w");
+  if (to == NULL) fail(path);
+  if (gc_advice(to) | fclose(to)) fail(path);
+}
+
 STEP void collect(void) {
   STALE_FORGET_REGISTERS();
   gc_release_memory(); /* collects first */
@@ -94,6 +102,7 @@ STEP uint64_t show(const char *folder, const char *name) {
   collect();
   write_map(folder, name);
   write_sites(folder, name);
+  write_advice(folder, name);
   return read_in_use();
 }
 

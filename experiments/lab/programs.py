@@ -155,11 +155,12 @@ def run_program(name, allocator, path, arguments, timeout, quiet):
         return result
 
 
-def run_plain(command, timeout):
+def run_plain(command, timeout, environment=None):
     """(exit status, last line of stderr) of a program that writes files and needs no input."""
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                              errors="replace", timeout=timeout, check=False)
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                              text=True, errors="replace", timeout=timeout, check=False,
+                              env={**os.environ, **(environment or {})})
     except subprocess.TimeoutExpired:
         return 1, f"stopped after {timeout:g} s"
     except OSError as error:

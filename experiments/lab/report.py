@@ -9,16 +9,18 @@ import os
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import article
 import charts
 import heapview
 import page
-import plots
 import programs
 import tables
 
 DEMO = os.path.join("lab", "mapdemo")
+SAMPLING = "16384"  # bytes between samples in mapdemo
 TITLE = "Holdfast: the fragmentation laboratory"
 
 
@@ -37,22 +39,31 @@ def open_page(out):
         raise programs.LabError(f"{error.filename or out}: cannot be written: {error.strerror}") from error
 
 
-def run_all(names, options):
-    """[Result] of every program of the named scenarios, one line on stderr each."""
-    results = []
+def plan(names, options):
+    """([(scenario, allocator, path)], [Result] of the scenarios that have no programs)."""
+    runs, missing = [], []
     for name in names:
         try:
             built = programs.programs_of(name, options.objdir)
             chosen = programs.choose_allocators(built, [a for a in options.allocator or [] if a in built])
+            runs += [(name, allocator, path) for allocator, path in chosen.items()]
         except programs.LabError as error:
             note(error)
-            results.append(programs.Result(name, programs.OURS, status=1, problem=str(error)))
-            continue
-        for allocator, path in chosen.items():
-            result = programs.run_program(name, allocator, path, options.arguments, options.timeout, quiet=True)
-            note(f"{name} {allocator}: {state_words(result)}, {result.seconds:.1f} s")
-            results.append(result)
-    return results
+            missing.append(programs.Result(name, programs.OURS, status=1, problem=str(error)))
+    return runs, missing
+
+
+def run_all(names, options):
+    """[Result] of every program of the named scenarios, one line on stderr each as it ends."""
+    runs, results = plan(names, options)
+
+    def run(job):
+        result = programs.run_program(*job, options.arguments, options.timeout, quiet=True)
+        note(f"{result.name} {result.allocator}: {state_words(result)}, {result.seconds:.1f} s")
+        return result
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        return results + list(pool.map(run, runs))
 
 
 def state_of(result):
@@ -65,7 +76,8 @@ def state_of(result):
 
 
 def state_words(result):
-    words = {"holds": "reproduced", "told": "differs, not asserted here", "differs": "NOT reproduced", "failed": "did not run"}
+    words = {"holds": "reproduced", "told": "differs, not asserted here", "differs": "NOT reproduced",
+             "failed": "did not run"}
     return words[state_of(result)] + (f" ({result.problem})" if result.problem else "")
 
 
@@ -74,16 +86,30 @@ def write_data(out, results):
         tables.write_csv(file, results)
 
 
+@dataclass
+class Shot:
+    """One state of mapdemo's heap."""
+    name: str
+    found: heapview.heapmap.HeapMap
+    sites: dict
+    advice: str
+
+
 def run_demo(options):
-    """[(name, HeapMap, sites)] before and after compaction."""
+    """The heap before and after compaction. With sampling on, for the call sites in the advice."""
     path = os.path.join(programs.ROOT, options.objdir, DEMO)
     with tempfile.TemporaryDirectory(prefix="holdfast-lab-") as scratch:
         small = ["--small"] if options.small else []
-        status, words = programs.run_plain([path, *small, scratch], options.timeout)
+        status, words = programs.run_plain([path, *small, scratch], options.timeout, {"GC_PROFILE": SAMPLING})
         if status != 0:
             raise programs.LabError(f"mapdemo: {words}", status=1)
-        return [(name, heapview.load(os.path.join(scratch, f"{name}.map")),
-                 heapview.load_sites(os.path.join(scratch, f"{name}.sites"))) for name in ("before", "after")]
+        shots = []
+        for name in ("before", "after"):
+            start = os.path.join(scratch, name)
+            with open(f"{start}.advice", encoding="utf-8", errors="replace") as file:
+                advice = file.read().strip()
+            shots.append(Shot(name, heapview.load(f"{start}.map"), heapview.load_sites(f"{start}.sites"), advice))
+        return shots
 
 
 # ---- sections ----
@@ -144,8 +170,8 @@ def scenario_section(name, results, draw):
 def article_section(results):
     body = page.text("h2", "The article beside ours")
     body += page.text("p", "“Memory Fragmentation in Go” (2023) prints these figures for Go 1.21.3. Usage is heap_sys − "
-                           "heap_released, fragmentation is heap_inuse − heap_alloc. Off: how far our difference to phase 1 is from "
-                           "the article’s.")
+                           "heap_released, fragmentation is heap_inuse − heap_alloc. Off: how far our difference to "
+                           "phase 1 is from the article’s.")
     rows = []
     for name in article.EXAMPLES:
         for row in results[name][0]:
@@ -165,32 +191,32 @@ def article_section(results):
     return page.tag("section", body, id="article")
 
 
-def map_figure(name, found, sites, rows, caption):
-    view, shapes = heapview.picture(found, rows)
+def map_figure(shot, rows, caption):
+    view, shapes = heapview.picture(shot.found, rows)
     svg = (f'<svg class="cells" {view} tabindex="0" role="img" aria-label="{page.esc(caption)} Arrow keys choose a page.">'
            f"{shapes}</svg>")
-    data = heapview.to_script(heapview.picture_data(found, rows, sites))
+    words = page.tag("figcaption", page.text("strong", caption) + " " + page.esc(heapview.totals_line(shot.found)))
     readout = page.tag("div", page.text("p", "Point at a page, or choose one with the arrow keys."), class_="readout",
                        aria_live="polite")
-    return page.tag("figure", svg + page.tag("figcaption", page.tag("strong", page.esc(caption)) + " " + page.esc(
-        heapview.totals_line(found))) + readout + f'<script type="application/json">{data}</script>', id=f"map-{name}",
-        class_="map")
+    data = heapview.to_script(heapview.picture_data(shot.found, rows, shot.sites))
+    return page.tag("figure", svg + words + readout + f'<script type="application/json">{data}</script>',
+                    id=f"map-{shot.name}", class_="map")
 
 
-def map_section(maps):
+def map_section(shots):
     body = page.text("h2", "The heap before and after compaction")
     body += page.text("p", "Example 4, drawn from two heap maps of gc_dump_heap. Each cell is a page of 8 KiB, a row is "
                            f"{heapview.ROW_PAGES} pages, addresses grow downwards; rows that are empty in both pictures are "
                            "left out. One 16-byte object is enough to keep a page.")
     names = "".join(page.tag("li", f'<i class="o{i}"></i>' + page.esc(name)) for i, name in enumerate(heapview.LEVEL_NAMES))
     body += page.tag("ul", names + page.tag("li", '<i class="free"></i>free'), class_="legend")
-    used = sorted(set().union(*(heapview.used_rows(found.spans, heapview.ROW_PAGES) for _, found, _ in maps)))
+    used = sorted(set().union(*(heapview.used_rows(shot.found.spans, heapview.ROW_PAGES) for shot in shots)))
     rows = heapview.with_gaps(used)
     captions = {"before": "Before: every 512th object is kept.", "after": "After: the kept objects were copied."}
-    body += page.tag("div", "".join(map_figure(name, found, sites, rows, captions[name]) for name, found, sites in maps),
-                     class_="maps")
-    for name, found, _ in maps:
-        body += page.table(f"Spans by class, {name}", heapview.CLASS_HEAD, heapview.class_rows(found), texts=2)
+    body += page.tag("div", "".join(map_figure(shot, rows, captions[shot.name]) for shot in shots), class_="maps")
+    for shot in shots:
+        body += page.table(f"Spans by class, {shot.name}", heapview.CLASS_HEAD, heapview.class_rows(shot.found), texts=2)
+    body += page.text("h3", "What gc_advice says before") + page.text("pre", shots[0].advice)
     return page.tag("section", body, id="heap-map")
 
 
@@ -203,8 +229,8 @@ def overview(names, results, options, gnuplot):
         rows += page.tag("tr", page.tag("th", link, scope="row") + page.text("td", question, class_="word") +
                          page.tag("td", page.badge(state_of(ours)), class_="word"))
     head = "".join(page.text("th", h, scope="col", class_="word") for h in ("scenario", "question", "finding"))
-    table = page.tag("div", page.tag("table", page.tag("thead", page.tag("tr", head)) + page.tag("tbody", rows)), class_="wide",
-                     tabindex="0", role="region", aria_label="Scenarios")
+    inner = page.tag("thead", page.tag("tr", head)) + page.tag("tbody", rows)
+    table = page.tag("div", page.tag("table", inner), class_="wide", tabindex="0", role="region", aria_label="Scenarios")
     size = "Small sizes (--small): the findings hold, the figures are not those of the full run. " if options.small else ""
     missing = "" if gnuplot else "gnuplot was not installed: tables only. "
     more = "".join(page.tag("li", page.text("a", words, href=f"#{where}")) for where, words in (
@@ -216,9 +242,10 @@ def overview(names, results, options, gnuplot):
 
 
 def compose(names, results, others, draw, options):
-    body = page.tag("header", page.text("a", "Skip to the scenarios", href="#main", class_="skip") + page.text("h1", TITLE) + page.text(
-        "p", "A heap that grows while its live data does not: which workloads do that, why, and what cures it. Every figure "
-             "here was measured by the programs in experiments/ when this page was made.", class_="lead"))
+    lead = ("A heap that grows while its live data does not: which workloads do that, why, and what cures it. Every "
+            "figure here was measured by the programs in experiments/ when this page was made.")
+    body = page.tag("header", page.text("a", "Skip to the scenarios", href="#main", class_="skip") +
+                    page.text("h1", TITLE) + page.text("p", lead, class_="lead"))
     body += '<main id="main">' + overview(names, results, options, draw.available)
     body += "".join(others)
     for name in names:

@@ -83,7 +83,8 @@ def further(result):
     """(head, rows) of what the extra column of each variant's last row has; at most MAX_EXTRAS keys."""
     ends = {variant: programs.extras(rows[-1]) for variant, rows in by_variant(result.rows).items()}
     keys = list(dict.fromkeys(key for extra in ends.values() for key in extra))[:MAX_EXTRAS]
-    rows = [[variant or "-"] + [grouped_digits(extra.get(key, "-")) for key in keys] for variant, extra in ends.items() if extra]
+    rows = [[variant or "-"] + [grouped_digits(extra.get(key, "-")) for key in keys]
+            for variant, extra in ends.items() if extra]
     return ["variant"] + [key.replace("_", " ") for key in keys], rows
 
 

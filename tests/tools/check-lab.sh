@@ -37,6 +37,7 @@ refuses 2 "no program for allocator 'nosuch'" report --allocator nosuch --out "$
 refuses 2 "not a whole number" run tsdb --seed banana
 refuses 2 "not a whole number" run tsdb --seed=-1
 refuses 2 "not a whole number" run tsdb --seed 18446744073709551616
+refuses 2 "not a number of programs" report --jobs 0
 refuses 2 "not a number of seconds" run tsdb --timeout 0
 refuses 2 "not a number of seconds" run tsdb --timeout nan
 refuses 2 "cannot be written" run tsdb --small --csv "$out/no/such/folder.csv"
@@ -108,7 +109,7 @@ names=$($lab list | sed -n 's/^\([a-z0-9_]\{1,\}\) .*/\1/p')
 [ "$(echo "$names" | wc -w)" -ge 4 ] || fault "list: scenarios are missing: $names"
 $lab list | grep -q "its question is told" && fault "list: a scenario without its question"
 # Two allocators, so that it stays short.
-timeout 240 $lab report --small --allocator holdfast --allocator jemalloc --out "$out/report" >"$out/stdout" 2>"$out/stderr" || { fault "report"; cat "$out/stderr"; }
+timeout 240 $lab report --small --jobs 2 --allocator holdfast --allocator jemalloc --out "$out/report" >"$out/stdout" 2>"$out/stderr" || { fault "report"; cat "$out/stderr"; }
 plots=
 if command -v gnuplot >/dev/null 2>&1; then plots=--plots; else echo "check-lab: no gnuplot: plots not checked"; fi
 # shellcheck disable=SC2086
