@@ -131,7 +131,7 @@ static uint64_t limit;
 
 void lab_set_limit(uint64_t bytes) { limit = bytes; }
 
-/* Looks once per 64 KiB: asking the kernel costs as much as a hundred allocations. */
+/* Looks at every 4096th object: asking the kernel costs as much as a hundred allocations, trimming far more. */
 static bool refused_now(void) {
   if (bench_rss() <= limit) return false;
   collect_and_release();
@@ -140,7 +140,7 @@ static bool refused_now(void) {
 
 static bool refused(void) {
   static size_t calls;
-  return limit && ++calls % 256 == 0 && refused_now();
+  return limit && ++calls % 4096 == 0 && refused_now();
 }
 
 #endif
