@@ -4,7 +4,7 @@
 package main
 
 import (
-	"fmt"
+	"strings"
 	"time"
 	"unsafe"
 )
@@ -45,8 +45,8 @@ type compactor struct {
 	forwarding                         map[unsafe.Pointer]unsafe.Pointer
 }
 
-func (c *compactor) due(tick, live uint64, at figures) bool {
-	fragmentation := at.heapInuse - at.heapAlloc
+func (c *compactor) due(tick, live uint64, at row) bool {
+	fragmentation := at.HeapInuse - at.HeapAlloc
 	if live < c.lowLive {
 		c.lowLive = live
 	}
@@ -67,7 +67,7 @@ func (c *compactor) due(tick, live uint64, at figures) bool {
 	case every:
 		return float64(tick-c.lastTick) >= c.value
 	case fragmented:
-		limit := c.value * float64(at.heapUsage)
+		limit := c.value * float64(at.HeapUsage)
 		return float64(fragmentation) > limit && float64(fragmentation)-float64(c.left) >= limit/2
 	}
 	return false
@@ -99,10 +99,11 @@ type variant struct {
 	peak        uint64
 	sum         [2]uint64
 	insertions  uint64
+	at          row // the figures after the last collection
 }
 
 func keptPerTick() int {
-	if labSmall() {
+	if small {
 		return 32
 	}
 	return 256
@@ -112,9 +113,9 @@ func (v *variant) makeEntries(size int) {
 	group := perKept / size
 	v.temporaries = make([]temporary, keptPerTick()*group)
 	for kept := 0; kept < keptPerTick(); kept++ {
-		chosen := int(labBelow(uint64(group)))
+		chosen := int(below(uint64(group)))
 		for i := 0; i < group; i++ {
-			p := newPayload(labRandom(), size)
+			p := newPayload(random(), size)
 			if i == chosen {
 				v.store.add(p)
 			} else {
@@ -126,8 +127,7 @@ func (v *variant) makeEntries(size int) {
 }
 
 func (v *variant) notePeak() {
-	labPeek()
-	if usage := labFigures().heapUsage; usage > v.peak {
+	if usage := peek().HeapUsage; usage > v.peak {
 		v.peak = usage
 	}
 }
@@ -135,7 +135,7 @@ func (v *variant) notePeak() {
 func (v *variant) compactWhenDue(tick int) {
 	c := &v.compactor
 	live := uint64(v.store.entries())
-	if !c.due(uint64(tick), live, labFigures()) {
+	if !c.due(uint64(tick), live, v.at) {
 		return
 	}
 	began := time.Now()
@@ -144,7 +144,7 @@ func (v *variant) compactWhenDue(tick int) {
 	c.lastTick, c.lowLive, c.looked = uint64(tick), live, false
 	c.passes++
 	v.notePeak()
-	labMeasure()
+	v.at = collected()
 }
 
 func (v *variant) playTick(tick int) {
@@ -157,58 +157,68 @@ func (v *variant) playTick(tick int) {
 	v.store.tick()
 	v.notePeak()
 	v.temporaries = nil
-	labMeasure()
+	v.at = collected()
 	v.compactWhenDue(tick)
-	v.sum[steady] += labFigures().heapUsage
+	v.sum[steady] += v.at.HeapUsage
 }
 
-func play(name string, s store, p policy) {
-	v := &variant{store: s, compactor: compactor{policy: p, leastLive: uint64(keptPerTick())}}
+// STRUCTURE/POLICY
+func part(name string) {
+	structure, policyName, _ := strings.Cut(name, "/")
+	v := &variant{}
 	c := &v.compactor
-	for tick := 0; tick < ticks; tick++ {
-		v.playTick(tick)
-		if name == "list/"+p.name && tick+1 < ticks {
-			at := labFigures()
-			live := s.liveBytes()
-			labRowAt(name, float64(tick+1), live, at, fmt.Sprintf("passes=%d", c.passes))
+	for _, s := range stores {
+		if s.name == structure {
+			v.store = s.make()
 		}
 	}
-	at := labFigures()
-	live := s.liveBytes()
-	if s.verify() != s.entries() {
-		labDie("%s: entries were lost", name)
+	for _, p := range policies {
+		if p.name == policyName {
+			c.policy = p
+		}
 	}
-	labRowAt(name, ticks, live, at, fmt.Sprintf(
-		"passes=%d;objects=%d;bytes=%d;ms=%.2f;usage_avg=%d;usage_growing=%d;usage_steady=%d;usage_peak=%d;side_bytes=0;insertions=%d",
+	if v.store == nil || c.name == "" {
+		die(1, "there is no variant %s", name)
+	}
+	c.leastLive = uint64(keptPerTick())
+	for tick := 0; tick < ticks; tick++ {
+		v.playTick(tick)
+		if structure == "list" && tick+1 < ticks {
+			add(v.at, name, float64(tick+1), v.store.liveBytes(), "passes=%d", c.passes)
+		}
+	}
+	if v.store.verify() != v.store.entries() {
+		die(1, "%s: entries were lost", name)
+	}
+	add(v.at, name, ticks, v.store.liveBytes(),
+		"passes=%d;objects=%d;bytes=%d;ms=%.2f;usage_avg=%d;usage_growing=%d;usage_steady=%d;usage_peak=%d;insertions=%d",
 		c.passes, c.objects, c.bytes, float64(c.spent.Nanoseconds())/1e6, (v.sum[0]+v.sum[1])/ticks, v.sum[0]/(ticks/2),
-		v.sum[1]/(ticks/2), v.peak, v.insertions))
+		v.sum[1]/(ticks/2), v.peak, v.insertions)
 }
 
 // ---- the finding ----
 
 func judge(i int, p policy) {
-	row, neverRow := labFind(stores[i].name+"/"+p.name, ticks), labFind(stores[i].name+"/never", ticks)
-	saved := func(usage string) float64 { return 100 - 100*labExtra(row, usage)/labExtra(neverRow, usage) }
+	row, neverRow := find(stores[i].name+"/"+p.name, ticks), find(stores[i].name+"/never", ticks)
+	saved := func(usage string) float64 { return 100 - 100*row.number(usage)/neverRow.number(usage) }
 	growing, steady := saved("usage_growing"), saved("usage_steady")
-	labAddExtra(row, fmt.Sprintf("saved=%.1f;saved_growing=%.1f;saved_steady=%.1f", saved("usage_avg"), growing, steady))
-	labExpect(growing > minSaved, "%s saves only %.1f %% while the structure grows", row.variant, growing)
+	row.addExtra("saved=%.1f;saved_growing=%.1f;saved_steady=%.1f", saved("usage_avg"), growing, steady)
+	expect(growing > minSaved, "%s saves only %.1f %% while the structure grows", row.Variant, growing)
 	if p.kind != doubled {
-		labExpect(steady > minSaved, "%s saves only %.1f %% while the live data stays", row.variant, steady)
+		expect(steady > minSaved, "%s saves only %.1f %% while the live data stays", row.Variant, steady)
 		return
 	}
-	labExpect(steady < minSaved, "%s saves %.1f %% while the live data stays", row.variant, steady)
-	copies := labExtra(row, "objects") / labExtra(row, "insertions")
-	labExpect(copies <= 2*stores[i].objectsPerEntry, "%s copies %.2f objects per entry of %g", row.variant, copies,
+	expect(steady < minSaved, "%s saves %.1f %% while the live data stays", row.Variant, steady)
+	copies := row.number("objects") / row.number("insertions")
+	expect(copies <= 2*stores[i].objectsPerEntry, "%s copies %.2f objects per entry of %g", row.Variant, copies,
 		stores[i].objectsPerEntry)
 }
 
 func run() {
 	for i, s := range stores {
 		for j, p := range policies {
-			labReseed()
-			play(s.name+"/"+p.name, s.make(), p)
-			labMeasure() // what it kept goes
-			labProgress(float64(i*len(policies)+j+1) / float64(len(stores)*len(policies)))
+			runParts(s.name + "/" + p.name)
+			progress(i*len(policies)+j+1, len(stores)*len(policies))
 		}
 	}
 	for i := range stores {
@@ -218,13 +228,17 @@ func run() {
 	}
 }
 
-var scenario = labScenario{
-	name:     "compaction",
-	question: "When should a program compact by hand, and what does it cost against what it wins?",
-	workload: "Four structures take one entry of every 8 KiB out of bursts of 16 sizes in turn; they grow, then stay the " +
-		"same size while entries come and go.",
-	metric: "Heap usage after each tick, averaged and peak, against the objects and bytes copied and the time.",
-	finding: "Compacting when the live count has doubled costs at most two copies per entry and helps while a structure " +
-		"grows, but not while its length stays the same; every so many ticks, or by the share of max fragmentation, " +
-		"helps in both.",
+func main() {
+	runScenario(&scenario{
+		name:     "compaction",
+		question: "When should a program compact by hand, and what does it cost against what it wins?",
+		workload: "Four structures take one entry of every 8 KiB out of bursts of 16 sizes in turn; they grow, then stay " +
+			"the same size while entries come and go.",
+		metric: "Heap usage after each tick, averaged and peak, against the objects and bytes copied and the time.",
+		finding: "Compacting when the live count has doubled costs at most two copies per entry and helps while a " +
+			"structure grows, but not while its length stays the same; every so many ticks, or by the share of max " +
+			"fragmentation, helps in both.",
+		run:  run,
+		part: part,
+	})
 }

@@ -33,7 +33,7 @@ func newPayload(key uint64, size int) *payload {
 func (p *payload) verify() {
 	for _, b := range p.bytes()[unsafe.Sizeof(*p):] {
 		if b != byte(p.key) {
-			labDie("a payload was lost or overwritten")
+			die(1, "a payload was lost or overwritten")
 		}
 	}
 }
@@ -49,7 +49,7 @@ func startGoing(entries, count int) *going {
 func (g *going) goes() bool {
 	if g.at == g.step {
 		g.at = 0
-		g.chosen = int(labBelow(uint64(g.step)))
+		g.chosen = int(below(uint64(g.step)))
 	}
 	if g.left == 0 {
 		return false
@@ -166,7 +166,7 @@ func (h *chain) verify() int {
 	n := 0
 	for at := h.first; at != nil; at = at.next {
 		if at.key != at.payload.key {
-			labDie("a node has another's payload")
+			die(1, "a node has another's payload")
 		}
 		at.payload.verify()
 		n++
@@ -273,7 +273,7 @@ func removed(t *tree, key uint64) *tree {
 }
 
 func randomKey(t *tree) uint64 {
-	for dice := labRandom(); ; {
+	for dice := random(); ; {
 		next := t.right
 		if dice&1 != 0 {
 			next = t.left
@@ -283,7 +283,7 @@ func randomKey(t *tree) uint64 {
 		}
 		t = next
 		if dice >>= 4; dice == 0 {
-			dice = labRandom()
+			dice = random()
 		}
 	}
 }
@@ -342,7 +342,7 @@ func (t *tree) verify(low, high uint64) int {
 		return 0
 	}
 	if t.key != t.payload.key || t.key < low || t.key > high {
-		labDie("a node is in a wrong place")
+		die(1, "a node is in a wrong place")
 	}
 	t.payload.verify()
 	return t.left.verify(low, t.key) + 1 + t.right.verify(t.key, high)

@@ -2,10 +2,7 @@
 // same random numbers, the same rows; see there.
 package main
 
-import (
-	"fmt"
-	"unsafe"
-)
+import "unsafe"
 
 const (
 	rounds        = 8
@@ -38,7 +35,7 @@ var ways = []way{
 }
 
 // One variant's data.
-type state struct {
+type workload struct {
 	way
 	kept               [rounds][]*record
 	keptValues         [rounds][]byte
@@ -51,7 +48,7 @@ type state struct {
 }
 
 func burstBytes() int {
-	if labSmall() {
+	if small {
 		return 2 << 20
 	}
 	return 16 << 20
@@ -81,11 +78,11 @@ func (r *record) use() uint64 { return r.key + uint64(r.bytes(int(r.size))[r.siz
 
 func (r *record) check(round int) {
 	if r.key>>32 != uint64(round) || r.size != uint64(sizes[round]) || r.bytes(int(r.size))[r.size-1] != byte(r.key) {
-		labDie("a record of round %d was lost", round+1)
+		die(1, "a record of round %d was lost", round+1)
 	}
 }
 
-func (s *state) takeBuffer() *record {
+func (s *workload) takeBuffer() *record {
 	if len(s.idle) == 0 {
 		s.live += bufferBytes
 		return newRecord(bufferBytes)
@@ -97,7 +94,7 @@ func (s *state) takeBuffer() *record {
 	return buffer
 }
 
-func (s *state) emptyPool() {
+func (s *workload) emptyPool() {
 	s.live -= bufferBytes * uint64(len(s.idle))
 	for i := range s.idle {
 		s.idle[i] = nil
@@ -105,14 +102,13 @@ func (s *state) emptyPool() {
 	s.idle = s.idle[:0]
 }
 
-func (s *state) notePeak() {
-	labPeek()
-	if usage := labFigures().heapUsage; usage > s.peak {
+func (s *workload) notePeak() {
+	if usage := peek().HeapUsage; usage > s.peak {
 		s.peak = usage
 	}
 }
 
-func (s *state) makeBurst(round int) {
+func (s *workload) makeBurst(round int) {
 	count := recordCount(round)
 	if s.values {
 		s.burstValues = make([]byte, count*sizes[round])
@@ -132,7 +128,7 @@ func (s *state) makeBurst(round int) {
 	}
 }
 
-func (s *state) compute(round int) {
+func (s *workload) compute(round int) {
 	for i := 0; i < recordCount(round); i++ {
 		if s.values {
 			s.sum += valueAt(s.burstValues, round, i).use()
@@ -142,14 +138,14 @@ func (s *state) compute(round int) {
 	}
 }
 
-func (s *state) makeRoom(round int) {
+func (s *workload) makeRoom(round int) {
 	s.kept[round] = make([]*record, keptCount())
 	for i := range s.kept[round] {
 		s.kept[round][i] = newRecord(sizes[round])
 	}
 }
 
-func (s *state) keep(round int) {
+func (s *workload) keep(round int) {
 	if !s.before {
 		s.kept[round] = make([]*record, keptCount())
 	}
@@ -164,7 +160,7 @@ func (s *state) keep(round int) {
 	}
 }
 
-func (s *state) keepValues(round int) {
+func (s *workload) keepValues(round int) {
 	size := sizes[round]
 	s.keptValues[round] = make([]byte, keptCount()*size)
 	for group := 0; group < keptCount(); group++ {
@@ -173,7 +169,7 @@ func (s *state) keepValues(round int) {
 	}
 }
 
-func (s *state) dropBurst() {
+func (s *workload) dropBurst() {
 	if s.pooled {
 		for _, buffer := range s.burst {
 			if buffer != nil {
@@ -184,14 +180,14 @@ func (s *state) dropBurst() {
 	s.burst, s.burstValues = nil, nil
 }
 
-func (s *state) makeKept(round int) {
+func (s *workload) makeKept(round int) {
 	s.makeRoom(round)
 	for group, r := range s.kept[round] {
 		r.fill(round, group*groupSize(round)+s.chosen[group])
 	}
 }
 
-func (s *state) compact(rounds int) {
+func (s *workload) compact(rounds int) {
 	for round := 0; round < rounds; round++ {
 		for i, old := range s.kept[round] {
 			moved := newRecord(sizes[round])
@@ -202,10 +198,10 @@ func (s *state) compact(rounds int) {
 	}
 }
 
-func (s *state) playRound(round int) {
+func (s *workload) playRound(round int) {
 	s.chosen = make([]int, keptCount())
 	for i := range s.chosen {
-		s.chosen[i] = int(labBelow(uint64(groupSize(round))))
+		s.chosen[i] = int(below(uint64(groupSize(round))))
 	}
 	if s.before {
 		s.makeRoom(round)
@@ -234,7 +230,7 @@ func (s *state) playRound(round int) {
 	s.chosen = nil
 }
 
-func (s *state) verify() {
+func (s *workload) verify() {
 	for round := 0; round < rounds; round++ {
 		for i := 0; i < keptCount(); i++ {
 			if s.values {
@@ -246,13 +242,20 @@ func (s *state) verify() {
 	}
 }
 
-func (s *state) measure(t int) {
-	labMeasure()
-	labRow(s.variant, float64(t), s.live, fmt.Sprintf("peak=%d;copied=%d", s.peak, s.copied))
+func (s *workload) measure(t int) {
+	measure(s.variant, float64(t), s.live, "peak=%d;copied=%d", s.peak, s.copied)
 }
 
-func play(w way) {
-	s := &state{way: w}
+func part(variant string) {
+	s := &workload{}
+	for _, w := range ways {
+		if w.variant == variant {
+			s.way = w
+		}
+	}
+	if s.variant == "" {
+		die(1, "there is no variant %s", variant)
+	}
 	if s.pooled {
 		s.idle = make([]*record, 0, recordCount(0))
 		s.live += uint64(cap(s.idle) * 8)
@@ -272,29 +275,31 @@ const maxLeftPercent = 10
 
 func run() {
 	for i, w := range ways {
-		labReseed()
-		play(w)
-		labMeasure() // what it kept goes
-		labProgress(float64(i+1) / float64(len(ways)))
+		runParts(w.variant)
+		progress(i+1, len(ways))
 	}
-	baseline := labFind(ways[0].variant, rounds)
-	labExpect(baseline.fragmentation() > baseline.at.heapUsage/2,
-		"the baseline's max fragmentation, %.2f MiB, is not even half of its heap usage", mib(baseline.fragmentation()))
+	baseline := find(ways[0].variant, rounds)
+	expect(baseline.Fragmentation > int64(baseline.HeapUsage/2),
+		"the baseline's max fragmentation, %.2f MiB, is not even half of its heap usage", baseline.fragmentation())
 	for _, w := range ways[1:] {
-		row := labFind(w.variant, rounds)
-		left := 100 * float64(row.fragmentation()) / float64(baseline.fragmentation())
-		labAddExtra(row, fmt.Sprintf("left_percent=%.2f;usage_left_percent=%.2f", left,
-			100*float64(row.at.heapUsage)/float64(baseline.at.heapUsage)))
-		labExpect(left < maxLeftPercent, "%s leaves %.1f %% of the baseline's max fragmentation (%.2f MiB)", w.variant,
-			left, mib(baseline.fragmentation()))
+		row := find(w.variant, rounds)
+		left := 100 * row.fragmentation() / baseline.fragmentation()
+		row.addExtra("left_percent=%.2f;usage_left_percent=%.2f", left,
+			100*float64(row.HeapUsage)/float64(baseline.HeapUsage))
+		expect(left < maxLeftPercent, "%s leaves %.1f %% of the baseline's max fragmentation (%.2f MiB)", w.variant, left,
+			baseline.fragmentation())
 	}
 }
 
-var scenario = labScenario{
-	name:     "mitigations",
-	question: "How much does each advice against fragmentation help?",
-	workload: "Eight rounds, each 16 MiB of records of another size, one of every 8 KiB of which is kept.",
-	metric:   "Max fragmentation after the last round, after collecting and giving back.",
-	finding: "Arrays of values, a buffer pool, allocating survivors together (before or after the short-lived) and " +
-		"compaction each remove more than 90 % of the max fragmentation of an array of pointers.",
+func main() {
+	runScenario(&scenario{
+		name:     "mitigations",
+		question: "How much does each advice against fragmentation help?",
+		workload: "Eight rounds, each 16 MiB of records of another size, one of every 8 KiB of which is kept.",
+		metric:   "Max fragmentation after the last round, after collecting and giving back.",
+		finding: "Arrays of values, a buffer pool, allocating survivors together (before or after the short-lived) and " +
+			"compaction each remove more than 90 % of the max fragmentation of an array of pointers.",
+		run:  run,
+		part: part,
+	})
 }

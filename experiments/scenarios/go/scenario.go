@@ -87,15 +87,30 @@ func resident() uint64 {
 	return pages * uint64(os.Getpagesize())
 }
 
-// measure collects, gives free memory back, and adds a row.
-func measure(variant string, t float64, live uint64, extra string, values ...any) *row {
-	debug.FreeOSMemory()
+// peek reads the figures as they are.
+func peek() row {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	r := &row{name, "go", variant, t, live, m.HeapAlloc, m.HeapInuse, m.HeapSys - m.HeapReleased, resident(),
-		int64(m.HeapInuse) - int64(m.HeapAlloc), fmt.Sprintf(extra, values...)}
-	rows = append(rows, r)
-	return r
+	return row{Scenario: name, Allocator: "go", HeapAlloc: m.HeapAlloc, HeapInuse: m.HeapInuse,
+		HeapUsage: m.HeapSys - m.HeapReleased, Resident: resident(), Fragmentation: int64(m.HeapInuse) - int64(m.HeapAlloc)}
+}
+
+// collected reads them after collecting and giving free memory back.
+func collected() row {
+	debug.FreeOSMemory()
+	return peek()
+}
+
+// add makes a row of figures read before.
+func add(at row, variant string, t float64, live uint64, extra string, values ...any) *row {
+	at.Variant, at.T, at.Live, at.Extra = variant, t, live, fmt.Sprintf(extra, values...)
+	rows = append(rows, &at)
+	return &at
+}
+
+// measure collects, gives free memory back, and adds a row.
+func measure(variant string, t float64, live uint64, extra string, values ...any) *row {
+	return add(collected(), variant, t, live, extra, values...)
 }
 
 func (r *row) fragmentation() float64 { return float64(r.Fragmentation) / mib }
