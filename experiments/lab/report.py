@@ -31,10 +31,10 @@ def note(line):
 # ---- gathering ----
 
 def open_page(out):
-    """The page's file, opened before anything takes time."""
+    """The page's file, opened before anything takes time; under another name, so that an old page stays until then."""
     try:
         os.makedirs(os.path.join(out, "data"), exist_ok=True)
-        return open(os.path.join(out, "index.html"), "w", encoding="utf-8")
+        return open(os.path.join(out, "index.html.part"), "w", encoding="utf-8")
     except OSError as error:
         raise programs.LabError(f"{error.filename or out}: cannot be written: {error.strerror}") from error
 
@@ -236,7 +236,8 @@ def overview(names, results, options, gnuplot):
     more = "".join(page.tag("li", page.text("a", words, href=f"#{where}")) for where, words in (
         ("article", "The article beside ours"), ("heap-map", "The heap before and after compaction"),
         ("all", "All allocators, one table")))
-    words = size + missing
+    times = f"{options.jobs} programs ran at a time: take times as rough. " if options.jobs > 1 else ""
+    words = size + times + missing
     return (table + (page.text("p", words, class_="note") if words else "") +
             page.tag("nav", page.tag("ul", more), aria_label="Further sections"))
 
@@ -294,6 +295,7 @@ def write(options):
             lambda: article_section(article.run(options.objdir, options.timeout)), "The article beside ours")
         maps, maps_there = optional_section(lambda: map_section(run_demo(options)), "The heap before and after compaction")
         file.write(compose(names, results, [examples, maps], draw, options))
+    os.replace(file.name, os.path.join(options.out, "index.html"))
     write_data(options.out, results)
     bad = [r for r in results if r.status != 0]
     print(f"{os.path.join(options.out, 'index.html')}: {len(names)} scenarios, {len(results)} runs, {draw.count} plots, "

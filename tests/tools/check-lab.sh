@@ -91,8 +91,9 @@ misbehaves garbage "cannot be read"
 misbehaves infinite "'t' is not finite"
 misbehaves slow "stopped after 2 s"
 misbehaves differs "NOT reproduced"
-$lab --objdir "$out/fake" report --only fake --out "$out/escaped" >/dev/null 2>&1
+$lab --objdir "$out/fake" report --only fake --out "$out/escaped" >/dev/null 2>"$out/stderr"
 [ $? = 1 ] || fault "a report with a finding that is not reproduced did not end with 1"
+grep "refused" "$out/stderr" && fault "gnuplot stumbles over a text"
 grep -q "&lt;script&gt;alert" "$out/escaped/index.html" || fault "the report lost a text"
 grep -q "<script>alert" "$out/escaped/index.html" && fault "the report has a text unescaped"
 
