@@ -231,7 +231,7 @@ def overview(names, results, options, gnuplot):
     head = "".join(page.text("th", h, scope="col", class_="word") for h in ("scenario", "question", "finding"))
     inner = page.tag("thead", page.tag("tr", head)) + page.tag("tbody", rows)
     table = page.tag("div", page.tag("table", inner), class_="wide", tabindex="0", role="region", aria_label="Scenarios")
-    size = "Small sizes (--small): the findings hold, the figures are not those of the full run. " if options.small else ""
+    size = "Small sizes (--small): the figures are not those of the full run. " if options.small else ""
     missing = "" if gnuplot else "gnuplot was not installed: tables only. "
     more = "".join(page.tag("li", page.text("a", words, href=f"#{where}")) for where, words in (
         ("article", "The article beside ours"), ("heap-map", "The heap before and after compaction"),
@@ -251,7 +251,7 @@ def compose(names, results, others, draw, options):
     body += "".join(others)
     for name in names:
         body += scenario_section(name, [r for r in results if r.name == name], draw)
-    everything = [("fragmentation at the end", "fragmentation", "end"), ("resident, highest", "resident", "peak")]
+    everything = tables.COMPARED[2:]
     if any(r.data for r in results):
         body += page.tag("section", page.text("h2", "All allocators, one table") + page.text(
             "p", "The same definitions for each, as experiments/README.md has them; with a malloc, explicit free stands in "

@@ -16,6 +16,7 @@ COMPARED = [
     ("live at the end", "live_bytes", "end"),
     ("in use at the end", "heap_inuse", "end"),
     ("fragmentation at the end", "fragmentation", "end"),
+    ("fragmentation, highest", "fragmentation", "peak"),
     ("resident, highest", "resident", "peak"),
 ]
 
@@ -98,7 +99,8 @@ def compare(results, compared=None):
         for variant in variants:
             for label, field, how in compared or COMPARED:
                 cells = {a: pick(g[variant], field, how) if variant in g else None for a, g in groups.items()}
-                lines.append((name, variant, label, cells))
+                if not (field == "fragmentation" and how == "peak" and cells == lines[-1][3]):  # the end was the peak
+                    lines.append((name, variant, label, cells))
     return allocators, lines
 
 
