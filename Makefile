@@ -40,6 +40,7 @@ help:
 	@echo 'make check           unit and public tests of this BUILD only'
 	@echo 'make bench           speed against glibc, jemalloc, mimalloc, bdwgc, Go (BENCH_ARGS="--help")'
 	@echo 'make scenarios       the fragmentation laboratory; make scenarios-small runs it, shortened'
+	@echo 'make report          runs the whole laboratory, writes build/report/index.html (experiments/holdfast-lab --help)'
 	@echo 'make install         libraries, headers, holdfast.pc under $$DESTDIR$$PREFIX'
 	@echo 'make generate        the generated files: size classes, docs/tuning.md'
 	@echo 'make format          clang-format over all C files'
@@ -89,6 +90,7 @@ deps:
 include experiments/examples/examples.mk
 include experiments/bench/bench.mk
 include experiments/scenarios/scenarios.mk
+include experiments/lab/lab.mk
 include tests/tests.mk
 include tests/unit/unit.mk
 
@@ -115,7 +117,9 @@ check-torture: run-unit-tests $(TORTURE_TESTS) $(TORTURE_PLAY)
 	GC_TORTURE=200 sh tests/run.sh $(TORTURE_TESTS)
 	GC_MAX_PAUSE_US=100 sh tests/run.sh $(TORTURE_PLAY)
 
+# gnuplot is for the laboratory's plots; without it they are not checked.
 test: deps
+	-@sh tests/tools/install-deps.sh report
 	@sh tests/tools/test-all.sh
 
 # ---- install ----

@@ -1,6 +1,7 @@
 #!/bin/sh
 # install-deps.sh - installs the packages that building and testing need and that are missing, through
 # apt-get, as root or with sudo. Without either it prints the line to run and stops.
+# Usage: install-deps.sh [report]      report: only what the laboratory's report needs beyond that
 set -eu
 
 missing=
@@ -11,20 +12,24 @@ need() { # need PACKAGE TEST...
 }
 header() { echo "#include <$1>" | ${CC:-gcc} -E - ; }
 
-need gcc command -v gcc
-need g++ command -v g++
-need binutils command -v objcopy
-need libc6-dev test -e /usr/include/stdio.h
-need pkg-config command -v pkg-config
-need python3 command -v python3
-need clang command -v clang
-need clang-format command -v clang-format
-if command -v gcc >/dev/null 2>&1; then
-  need libatomic-ops-dev header atomic_ops.h
-  need check header check.h
-  need libjemalloc-dev header jemalloc/jemalloc.h
+if [ "${1:-}" = report ]; then
+  need gnuplot-nox command -v gnuplot
 else
-  missing="$missing libatomic-ops-dev check libjemalloc-dev"
+  need gcc command -v gcc
+  need g++ command -v g++
+  need binutils command -v objcopy
+  need libc6-dev test -e /usr/include/stdio.h
+  need pkg-config command -v pkg-config
+  need python3 command -v python3
+  need clang command -v clang
+  need clang-format command -v clang-format
+  if command -v gcc >/dev/null 2>&1; then
+    need libatomic-ops-dev header atomic_ops.h
+    need check header check.h
+    need libjemalloc-dev header jemalloc/jemalloc.h
+  else
+    missing="$missing libatomic-ops-dev check libjemalloc-dev"
+  fi
 fi
 [ -n "$missing" ] || exit 0
 

@@ -41,5 +41,6 @@ run "examples" make -s run-examples
 run "examples, all compilers" make -s check-examples
 run "benchmarks, small" make -s bench-small
 run "scenarios, small" make -s scenarios-small
+run "laboratory" sh tests/tools/check-lab.sh
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
