@@ -390,6 +390,27 @@ static void print_words(unsigned percent) {
   REQUIRE(fclose(to) == 0);
 }
 
+static void print_advice(void) {
+  FILE *to = fmemopen(words, sizeof words, "w");
+  REQUIRE(to != NULL);
+  REQUIRE(gc_advice(to) == 0);
+  REQUIRE(fclose(to) == 0);
+}
+
+/* gc_advice ends with the call sites, when there are any. */
+static void advice_names_sites(void) {
+  plant(100);
+  gc_collect();
+  print_advice();
+  REQUIRE_MSG(strstr(words, "by compaction") != NULL && strstr(words, "f_pins") == NULL, "%s", words);
+  gc_profile_set_rate(1);
+  plant(100);
+  gc_collect();
+  print_advice();
+  char *win = strstr(words, "by compaction"), *pins = strstr(words, "f_pins+0x");
+  REQUIRE_MSG(win != NULL && pins > win, "%s", words);
+}
+
 static void told_in_words(void) {
   print_words(50);
   REQUIRE_MSG(strstr(words, "No call stacks: sampling is off") == words && strstr(words, "GC_PROFILE") != NULL, "%s",
@@ -489,6 +510,7 @@ static const struct test_case table[] = {
     CASE(turned_off),
     CASE(estimates),
     CASE(pins_are_estimated),
+    CASE(advice_names_sites),
     CASE(threads_beside_cycles),
     CASE(fork_has_its_own),
     CASE(told_in_words),
