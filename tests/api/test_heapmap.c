@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -192,6 +194,19 @@ START_TEST(bad_descriptors) {
 }
 END_TEST
 
+/* A file that may only grow so far takes a part of what is written, and then no more. */
+START_TEST(partly_written) {
+  const struct rlimit limit = {200, 200};
+  int file = memfd_create("map", 0);
+  struct stat info;
+  for (size_t i = 0; i < 10; i++) keep[i] = gc_alloc(50000);
+  signal(SIGXFSZ, SIG_IGN);
+  REQUIRE(file >= 0 && setrlimit(RLIMIT_FSIZE, &limit) == 0);
+  REQUIRE(gc_dump_heap(file) == -1 && errno == EFBIG);
+  REQUIRE(fstat(file, &info) == 0 && info.st_size == 200);
+}
+END_TEST
+
 int main(void) {
   Suite *s = suite_create("heapmap");
   TCase *tc = suite_case(s, "heapmap");
@@ -203,5 +218,6 @@ int main(void) {
   tcase_add_test(tc, python_reads_it);
   tcase_add_test(tc, through_a_pipe);
   tcase_add_test(tc, bad_descriptors);
+  tcase_add_test(tc, partly_written);
   return suite_main(s);
 }

@@ -197,6 +197,25 @@ START_TEST(waits_for_a_claim) {
 }
 END_TEST
 
+/* A claim between two looks is noticed; handing out what was claimed is none. */
+START_TEST(claims_are_noticed) {
+  struct claims c;
+  quiet_heap();
+  keep[0] = gc_alloc(64); /* the first of two groups of 64 */
+  uint32_t page = slot_find(keep[0]).page;
+  unsigned sc = span_class(size_class(64), 0);
+  for (size_t i = 1; i < 64; i++) {
+    REQUIRE(claims_begin(&c, page, sc) && c.group == 0 && count_bits(c.mask) == 64 - i);
+    keep[i] = gc_alloc(64);
+    REQUIRE(claims_same(&c));
+  }
+  REQUIRE(claims_begin(&c, page, sc) && c.mask == 0);
+  keep[64] = gc_alloc(64);
+  REQUIRE(!claims_same(&c));
+  REQUIRE(claims_begin(&c, page, sc) && c.group == 1 && count_bits(c.mask) == 63 && claims_same(&c));
+}
+END_TEST
+
 /* ---- age ---- */
 
 START_TEST(age) {
@@ -264,11 +283,13 @@ START_TEST(pairs) {
   static struct frag_pool pool;
   struct frag_span s = {.sc = 4, .slots = 512, .pages = 1};
   memset(&pool, 0, sizeof pool);
-  for (unsigned i = 0; i < 8; i++) { /* all overlap in slot 0 */
-    s.used[0] = 1 | (uint64_t)1 << (i + 1);
+  for (unsigned i = 0; i < 8; i++) { /* all overlap in the last slot */
+    s.used[0] = (uint64_t)1 << i;
+    s.used[7] = (uint64_t)1 << 63;
     s.objects = 2;
     REQUIRE(!frag_pair(&pool, &s));
   }
+  s.used[7] = 0;
   s.used[0] = (uint64_t)1 << 63;
   s.objects = 1;
   for (unsigned i = 0; i < 8; i++) REQUIRE(frag_pair(&pool, &s)); /* one for each */
@@ -321,6 +342,7 @@ int main(void) {
   tcase_add_test(tc, freed_while_marking);
   tcase_add_test(tc, waits_for_who_has_it);
   tcase_add_test(tc, waits_for_a_claim);
+  tcase_add_test(tc, claims_are_noticed);
   tcase_add_test(tc, age);
   tcase_add_test(tc, free_os_pages);
   tcase_add_test(tc, pairs);
