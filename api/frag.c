@@ -94,8 +94,6 @@ static void add_class(struct gc_frag_class *total, const struct gc_frag_class *c
 static void read_once(struct reading *r) {
   struct gc_frag *out = r->out;
   memset(out, 0, sizeof *out);
-  for (unsigned sc = 0; r->pools != NULL && sc < SPAN_CLASSES; sc++)
-    r->pools[sc].valid = r->pools[sc].failures = r->pools[sc].rest = 0;
   out->struct_size = sizeof *out;
   out->cycle = cycles_completed();
   walk(add_span, NULL, r);
@@ -103,6 +101,12 @@ static void read_once(struct reading *r) {
     finish_class(&out->by_class[sc], sc);
     add_class(&out->total, &out->by_class[sc]);
   }
+}
+
+/* Between two walks; what was not used is still untouched memory. */
+static void forget_pools(const struct reading *r) {
+  for (unsigned sc = 0; r->pools != NULL && sc < SPAN_CLASSES; sc++)
+    if (r->out->by_class[sc].spans != 0) memset(&r->pools[sc], 0, sizeof r->pools[sc]);
 }
 
 /* A cycle that ends within the walk changes what is an object half-way: once more, then. */
@@ -114,6 +118,7 @@ void gc_read_frag(struct gc_frag *out) {
   for (int i = 0; i < ATTEMPTS; i++) {
     read_once(&r);
     if (cycles_completed() == out->cycle) break;
+    forget_pools(&r);
   }
   if (r.pools != NULL) os_unreserve(r.pools, bytes);
   out->took_ns = os_now_ns() - start;
