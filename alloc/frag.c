@@ -12,23 +12,13 @@ GC_INLINE void fill_used(struct frag_span *s, uint32_t block) {
   for (unsigned g = 0; g < span_class_groups(s->sc); g++) s->used[g] = ~group_equal(slotmap_group(block, g), 0);
 }
 
-/* Bytes past the last slot are 0 and so of no colour. */
-static void count_unswept(struct frag_span *s, uint32_t block, unsigned colour) {
-  unsigned n = 0;
-  for (unsigned g = 0; g < span_class_groups(s->sc); g++) {
-    uint64_t mask = group_equal(slotmap_group(block, g), colour);
-    s->used[g] = mask;
-    n += mask == ~(uint64_t)0 ? 64 : count_bits(mask);
-  }
-  s->objects = n;
-}
-
 static void count_listed(struct frag_span *s, uint32_t block, unsigned colour) {
   if (s->sc < 2) {
     unsigned byte = atomic8_load_relaxed(slotmap_group(block, 0));
     s->objects = s->unswept ? byte == colour : byte != 0;
   } else if (s->unswept) {
-    count_unswept(s, block, colour);
+    /* Bytes past the last slot are 0 and so of no colour. */
+    s->objects = groups_equal(slotmap_group(block, 0), span_class_groups(s->sc), colour, s->used);
   } else {
     s->objects = heap.spans[s->page].live;
     if (frag_is_partly_used(s)) fill_used(s, block);

@@ -47,6 +47,28 @@ static void store_and_compare(uint64_t mask, unsigned value) {
 }
 
 /* No byte but those of the mask changes, inside the group or beside it. */
+/* Several groups at once: the same masks, and the sum of their bits; all equal is the largest sum. */
+START_TEST(masks_counted) {
+  static unsigned char groups[16 * 64] __attribute__((aligned(64)));
+  struct rng g = {suite_seed()};
+  for (int round = 0; round < ROUNDS; round++) {
+    unsigned n = 1 + (unsigned)rng_below(&g, 16), kinds = round == 0 ? 1 : 4, sum = 0;
+    for (size_t i = 0; i < sizeof groups; i++) groups[i] = (unsigned char)rng_below(&g, kinds);
+    for (unsigned value = 0; value < 4; value++) {
+      uint64_t mask[16];
+      unsigned count = groups_equal(groups, n, value, mask), bits = 0;
+      for (unsigned i = 0; i < n; i++) {
+        REQUIRE(mask[i] == group_equal(groups + (size_t)i * 64, value));
+        bits += count_bits(mask[i]);
+      }
+      REQUIRE_MSG(count == bits, "%u counted, %u are there", count, bits);
+      sum += count;
+    }
+    REQUIRE(sum == n * 64);
+  }
+}
+END_TEST
+
 START_TEST(stores) {
   struct rng g = {suite_seed()};
   for (int round = 0; round < ROUNDS; round++) {
@@ -186,6 +208,7 @@ int main(void) {
   Suite *s = suite_create("slotmap");
   TCase *tc = suite_case(s, "groups");
   tcase_add_test(tc, masks);
+  tcase_add_test(tc, masks_counted);
   tcase_add_test(tc, stores);
   tcase_add_test(tc, stores_beside_a_marker);
   tcase_add_test(tc, valid_slots);
