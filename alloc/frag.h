@@ -2,7 +2,7 @@
  *
  * The walk goes through the page descriptors, in address order, in short pieces: in each it holds stops and one class's
  * CENTRAL lock for at most FRAG_STEP spans, so that neither a stop nor an allocation waits for long. Every span is seen
- * at one moment:
+ * at one moment (INV-FRAG-1):
  *   SPAN_LISTED     The lock keeps it there. When it is swept, its count is the number of objects, and its slot bytes
  *                   are looked at only when it is neither full nor empty. Unswept, those of the live colour are objects:
  *                   the stop that ends marking makes a span unswept, so the colours do not trade places meanwhile.
