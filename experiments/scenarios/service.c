@@ -180,7 +180,7 @@ static double mean_fragmentation(const char *variant, double from, double to) {
     sum += lab_fragmentation_mib(row) * LAB_MIB;
     rows++;
   }
-  return rows ? sum / rows : 0;
+  return rows > 0 ? sum / rows : 0;
 }
 
 static const struct lab_row *last_row(const char *variant) {
