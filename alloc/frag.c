@@ -3,6 +3,7 @@
 
 #include "alloc/cache.h"
 #include "alloc/central.h"
+#include "alloc/inside.h"
 #include "alloc/slotmap.h"
 #include "runtime/os.h"
 
@@ -121,7 +122,7 @@ size_t frag_free_os_bytes(const struct frag_span *s) {
   for (size_t at = round_up(start, step) - start; at + step <= bytes; at += step) {
     size_t first = (at * magic) >> 32, last = ((at + step - 1) * magic) >> 32;
     bool is_free = first >= s->slots || slots_are_free(s, first, min_size(last, s->slots - 1));
-    sum += is_free ? step : 0;
+    sum += is_free && !inside_is_released(heap.base + start + at) ? step : 0;
   }
   return sum;
 }

@@ -49,8 +49,9 @@ const char *inside_next(const char *at, const char *end) {
   return NULL;
 }
 
-static bool is_released(const char *p) {
+bool inside_is_released(const char *p) {
   size_t i = index_of(p);
+  if (atomic_load_relaxed(&inside.bytes) == 0) return false; /* perhaps there are no bits */
   return atomic_load_relaxed(&inside.bits[i / 64]) >> (i % 64) & 1;
 }
 
@@ -96,7 +97,7 @@ static void look_through(struct run *r, uint32_t page) {
     used[g] = ~group_equal(slotmap_group(span_block(page), g), 0) & group_valid(slots, g);
   for (char *p = (char *)round_up((uintptr_t)start, step); p < end; p += step) {
     size_t first = (size_t)(p - start) / size, past = ((size_t)(p - start) + step - 1) / size + 1;
-    if (!is_released(p) && !any_used(used, first, min_size(past, slots))) add_page(r, p);
+    if (!inside_is_released(p) && !any_used(used, first, min_size(past, slots))) add_page(r, p);
   }
 }
 

@@ -29,6 +29,9 @@ GC_INLINE void inside_handed_out(const char *lo, const char *hi) {
  * what went. False: the end of the heap was reached, or memory for the bits is refused. Cycles kept out, stops deferred. */
 bool inside_release_some(uint32_t *at, uint64_t *bytes);
 
+/* Whether the OS page at p is given back now. */
+bool inside_is_released(const char *p);
+
 /* The first OS page in [at, end) that is given back; NULL: none. For checking. */
 const char *inside_next(const char *at, const char *end);
 
