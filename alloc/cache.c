@@ -171,8 +171,11 @@ static void return_span(struct cache *c, unsigned sc) {
   atomic_u8 *bytes = slotmap_group(span_block(page), s->next_group > 0 ? s->next_group - 1 : 0);
   s->page = NO_PAGE;
   s->claimed = 0;
-  if (central_return(sc, page, bytes, g->free)) atomic_own_add(&s->taken, 0 - (uint64_t)count_bits(g->free));
-  g->free = 0;
+  uint64_t kept = g->free;
+  bool returned = central_return(sc, page, bytes, kept);
+  atomic_store_release((atomic_word *)(void *)&g->free, 0); /* before taken falls: see handed_out in api/stats.c */
+  write_fence();
+  if (returned) atomic_own_add(&s->taken, 0 - (uint64_t)count_bits(kept));
 }
 
 void cache_flush(struct cache *c) {

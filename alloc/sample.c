@@ -132,6 +132,10 @@ static uint32_t new_sample(void) {
   return i;
 }
 
+static uint32_t index_in_span(const struct slot *s) {
+  return s->sc < 2 ? 0 : (uint32_t)((size_t)(s->object - page_address(s->page)) / s->size);
+}
+
 static void keep_sample(const struct slot *slot, uint32_t site, double weight) {
   uint32_t i = new_sample();
   atomic_u32 *head = head_of(slot->page);
@@ -139,8 +143,7 @@ static void keep_sample(const struct slot *slot, uint32_t site, double weight) {
     samples.totals.lost_samples++;
     return;
   }
-  uint32_t index = slot->sc < 2 ? 0 : (uint32_t)((size_t)(slot->object - page_address(slot->page)) / slot->size);
-  samples.sample[i] = (struct sample){atomic32_load_relaxed(head), slot->page, index, site, weight};
+  samples.sample[i] = (struct sample){atomic32_load_relaxed(head), slot->page, index_in_span(slot), site, weight};
   atomic32_store_relaxed(head, i);
 }
 
@@ -179,6 +182,31 @@ static void drop(uint32_t page, unsigned group, uint64_t mask) {
     s->page = NO_PAGE;
     s->next = samples.unused;
     samples.unused = i;
+  }
+  lock_release(&samples.lock);
+}
+
+/* Takes the sample of the slot off its span; 0: it has none. */
+static uint32_t unlink_sample(uint32_t page, unsigned slot) {
+  uint32_t before = 0, i = atomic32_load_relaxed(head_of(page));
+  for (; i != 0 && samples.sample[i].slot != slot; i = samples.sample[i].next) before = i;
+  if (i == 0) return 0;
+  if (before != 0)
+    samples.sample[before].next = samples.sample[i].next;
+  else
+    atomic32_store_relaxed(head_of(page), samples.sample[i].next);
+  return i;
+}
+
+void sample_move_slot(const struct slot *from, const struct slot *to) {
+  lock_acquire(&samples.lock);
+  uint32_t i = unlink_sample(from->page, index_in_span(from));
+  if (i != 0) {
+    struct sample *s = &samples.sample[i];
+    s->next = atomic32_load_relaxed(head_of(to->page));
+    s->page = to->page;
+    s->slot = index_in_span(to);
+    atomic32_store_relaxed(head_of(to->page), i);
   }
   lock_release(&samples.lock);
 }

@@ -91,6 +91,12 @@ GC_INLINE void sample_forget(uint32_t page, unsigned slot) {
   if (span_has_samples(page)) sample_forget_slot(page, slot);
 }
 
+/* gc_reallocate: what is known of the object goes with its copy, and not with the old one. Both slots allocated. */
+void sample_move_slot(const struct slot *from, const struct slot *to);
+GC_INLINE void sample_move(const struct slot *from, const struct slot *to) {
+  if (span_has_samples(from->page)) sample_move_slot(from, to);
+}
+
 /* NULL, or what is wrong. World stopped. */
 const char *sample_check(void);
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "alloc/compact.h"
+#include "alloc/sample.h"
 #include "api/object.h"
 #include "gc/cycle.h"
 #include "gc_frag.h"
@@ -16,7 +17,11 @@ static enum compact_answer attempt(const void *p, char **copy) {
   struct slot s = object_find(p);
   if (s.object != NULL && s.object == p && s.sc >= 2 && !object_is_tiny_block(&s)) answer = compact_find(&s, copy);
   TORTURE_STEP(); /* claimed, with old contents */
-  if (answer == COMPACT_MOVE && copy != NULL) memcpy(*copy, p, s.size);
+  if (answer == COMPACT_MOVE && copy != NULL) {
+    struct slot to = slot_find(*copy);
+    memcpy(*copy, p, s.size);
+    sample_move(&s, &to);
+  }
   library_leave();
   return answer;
 }

@@ -38,7 +38,8 @@ struct gc_frag_class {
   uint64_t exactly_one; /* spans with one object; of large objects, each that is reachable */
 
   uint64_t by_compaction; /* bytes: if the objects lay in as few spans as can hold them */
-  uint64_t by_os_pages;   /* bytes of whole free OS pages inside partly used spans, not released yet: can be, nothing moves */
+  uint64_t
+      by_os_pages; /* bytes of whole free OS pages inside partly used spans, not released yet: can be, nothing moves */
   /* Bytes: if spans whose objects do not overlap shared their memory, two and two (as in Mesh, Powers et al., PLDI 2019).
    * An estimate from below, from a bounded search among spans that no thread allocates from. */
   uint64_t by_pairing;

@@ -58,11 +58,14 @@ static uint64_t value(const struct gc_stats *s, const struct field *f) {
 
 /* ---- reading ---- */
 
-/* The mask is read first: a refill between the two reads then counts too much, never below 0. */
+/* A refill raises `taken` before it publishes the mask, and a flush clears the mask before it lowers `taken`: between two
+ * equal readings of it the mask belongs to it, or counts too little, and then too much is handed out: never below 0. */
 static uint64_t handed_out(const struct cache *k, unsigned sc) {
-  uint64_t mask = atomic_load_acquire((const atomic_word *)(const void *)&k->group[sc].free);
-  uint64_t taken = atomic_load_relaxed(&k->span[sc].taken), kept = count_bits(mask);
-  return taken > kept ? taken - kept : 0;
+  for (;;) {
+    uint64_t taken = atomic_load_acquire(&k->span[sc].taken);
+    uint64_t mask = atomic_load_acquire((const atomic_word *)(const void *)&k->group[sc].free);
+    if (taken == atomic_load_relaxed(&k->span[sc].taken)) return taken - min_size(taken, count_bits(mask));
+  }
 }
 
 static void read_class(struct gc_stats *out, unsigned sc) {
@@ -85,7 +88,8 @@ static void read_class(struct gc_stats *out, unsigned sc) {
  * once as freed: the block is the object that stays. */
 static void read_tiny(struct gc_stats *out) {
   for (struct cache *k = cache_first(); k != NULL; k = k->next) {
-    uint64_t n = atomic_load_relaxed(&k->tiny_objects) - atomic_load_relaxed(&k->tiny_blocks);
+    uint64_t blocks = atomic_load_relaxed(&k->tiny_blocks), objects = atomic_load_relaxed(&k->tiny_objects);
+    uint64_t n = objects > blocks ? objects - blocks : 0; /* a block is counted before its first object */
     out->mallocs += n;
     out->frees += n;
   }

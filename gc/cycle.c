@@ -450,7 +450,9 @@ static void distrust_all(void) {
 static bool mark_the_rest(unsigned markers, uint64_t deadline) {
   mark_phase(markers, deadline);
   remark_begin(true);
-  while (mark_phase_done() && remark_list(SIZE_MAX, UINT64_MAX)) mark_phase(markers, deadline);
+  /* Without a deadline all is listed, also after an overflow: the tracker's checker wants to know what was written. */
+  while ((deadline == UINT64_MAX || mark_phase_done()) && remark_list(SIZE_MAX, UINT64_MAX))
+    mark_phase(markers, deadline);
   if (!dirty_works()) distrust_all();
   if (deadline != UINT64_MAX && !mark_phase_done()) return false;
   mark_finish();

@@ -10,12 +10,13 @@
 #include "runtime/os.h"
 #include "runtime/torture.h"
 
-#define PIECES 65536     /* listed at a time; one call of the tracker reports at most as many OS pages */
-#define PIECE (64 * KIB) /* so that markers share evenly */
-#define PROBE_SPANS 8    /* per class */
-#define DISARM_SHARE 32  /* disarming costs 10 ns a page, a fault 700: pays when one page in so many is written */
-#define STRETCH 2048     /* heap pages that the tracker is asked about in one call */
-#define GAP 64           /* pages that are not armed between two that are, and looked through with them */
+#define PIECES 65536       /* listed at a time; one call of the tracker reports at most as many OS pages */
+#define PIECE (64 * KIB)   /* so that markers share evenly */
+#define PROBE_SPANS 8      /* per class */
+#define DISARM_SHARE 32    /* disarming costs 10 ns a page, a fault 700: pays when one page in so many is written */
+#define STRETCH 2048       /* heap pages that the tracker is asked about in one call */
+#define STRETCH_LAST 32768 /* the same in the stop, when nobody waits for the call to end */
+#define GAP 64             /* pages that are not armed between two that are, and looked through with them */
 
 static struct {
   uint64_t *armed; /* bit per heap page: protected since remark_arm, or dirty and to be reported */
@@ -164,13 +165,16 @@ static void add_dirty(void *unused, struct range r) {
 
 /* The next stretch with armed pages, from `from` on, at most about STRETCH long; false when there is none. */
 static bool next_stretch(uint32_t from, uint32_t gap, uint32_t *lo, uint32_t *hi) {
-  uint32_t end = heap_end();
+  uint32_t end = heap_end(), most = remark.last ? STRETCH_LAST : STRETCH;
   while (from < end && !is_armed(from)) from += remark.armed[from / 64] >> (from % 64) == 0 ? 64 - from % 64 : 1;
   if (from >= end) return false;
   *lo = from;
   *hi = from + 1;
-  for (uint32_t p = *hi; p < end && p - *hi <= gap && *hi - *lo < STRETCH; p++)
-    if (is_armed(p)) *hi = p + 1;
+  for (uint32_t p = *hi; p < end && p - *hi <= gap && *hi - *lo < most; p++) {
+    bool word = p % 64 == 0 && remark.armed[p / 64] == ~(uint64_t)0; /* 64 at once: there are 131,072 per GiB */
+    if (word) p += 63;
+    if (word || is_armed(p)) *hi = p + 1;
+  }
   return true;
 }
 

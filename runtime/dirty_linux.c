@@ -140,7 +140,7 @@ static long scan(struct scan_arg *arg) {
 }
 
 /* The kernel holds the lock of the address space during a call: 10 ms for 1 GiB, and a thread that grows the heap, or
- * maps anything, waits for it. So calls are for at most STEP bytes. */
+ * maps anything, waits for it. So calls that protect are for at most STEP bytes. */
 #define STEP (16 * MIB)
 
 static const char *step_end(const char *lo, const char *hi) { return (size_t)(hi - lo) > STEP ? lo + STEP : hi; }
@@ -180,7 +180,7 @@ bool dirty_collect(const char *lo, const char *hi, bool rearm, size_t most, void
   struct scan_arg a = {sizeof a,
                        (rearm ? WP_MATCHING : 0) | CHECK_WPASYNC,
                        (uintptr_t)lo,
-                       (uintptr_t)step_end(lo, hi),
+                       (uintptr_t)(rearm ? step_end(lo, hi) : hi),
                        0,
                        (uintptr_t)tracker.region,
                        REGIONS,

@@ -397,6 +397,33 @@ static void print_advice(void) {
   REQUIRE(fclose(to) == 0);
 }
 
+/* What is known of an object goes with it when the program compacts. */
+static NOINLINE size_t compact_all(size_t n) {
+  size_t moved = 0;
+  for (size_t i = 0; i < n; i++) {
+    root was = keep[i];
+    keep[i] = gc_reallocate((void *)(uintptr_t)was);
+    moved += keep[i] != was;
+  }
+  return moved;
+}
+
+static void compaction_keeps_sites(void) {
+  enum { SPANS = 200 };
+  gc_profile_set_rate(1);
+  for (int round = 0; round < 2; round++) {
+    if (round == 0)
+      plant(SPANS);
+    else
+      REQUIRE(compact_all(SPANS) > SPANS / 2);
+    scrub_stack();
+    gc_collect();
+    pprof_take();
+    uint64_t left = pprof_value("inuse_objects", "f_pins"); /* a word on the stack may keep a few old ones */
+    REQUIRE_MSG(left >= SPANS && left < SPANS + 20, "round %d: %" PRIu64 " samples", round, left);
+  }
+}
+
 /* gc_advice ends with the call sites, when there are any. */
 static void advice_names_sites(void) {
   plant(100);
@@ -511,6 +538,7 @@ static const struct test_case table[] = {
     CASE(estimates),
     CASE(pins_are_estimated),
     CASE(advice_names_sites),
+    CASE(compaction_keeps_sites),
     CASE(threads_beside_cycles),
     CASE(fork_has_its_own),
     CASE(told_in_words),
