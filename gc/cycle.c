@@ -446,15 +446,19 @@ static void distrust_all(void) {
   mark_forget();
 }
 
-/* In the stop. False: the deadline came first. */
+/* In the stop. False: the deadline came first. Looking through the page tables (0.5 ms per GiB) would take as long the
+ * next time, so the budget is for what is found. Without a deadline all is listed, also after an overflow: the
+ * tracker's checker wants to know what was written. */
 static bool mark_the_rest(unsigned markers, uint64_t deadline) {
+  bool bounded = deadline != UINT64_MAX;
   mark_phase(markers, deadline);
   remark_begin(true);
-  /* Without a deadline all is listed, also after an overflow: the tracker's checker wants to know what was written. */
-  while ((deadline == UINT64_MAX || mark_phase_done()) && remark_list(SIZE_MAX, UINT64_MAX))
+  for (bool first = true; (!bounded || mark_phase_done()) && remark_list(SIZE_MAX, UINT64_MAX); first = false) {
+    if (bounded && first) deadline = os_now_ns() + (uint64_t)options.max_pause_us * 1000;
     mark_phase(markers, deadline);
+  }
   if (!dirty_works()) distrust_all();
-  if (deadline != UINT64_MAX && !mark_phase_done()) return false;
+  if (bounded && !mark_phase_done()) return false;
   mark_finish();
   return true;
 }
