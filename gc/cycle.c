@@ -67,7 +67,8 @@
 #define WORTH 20
 #define CROWD 4                /* busy threads per processor beyond which cycles are stopped ones */
 #define SLOW_PASSES 20         /* over all that is armed, with the program stopped half of the time */
-#define SLICE_PAGES 512        /* OS pages cleaned between looks at the clock, then */
+#define SLICE_LEAST 256        /* OS pages cleaned between looks at the clock, then */
+#define TURN_MOST 4            /* times GC_MAX_PAUSE_US that it may be stopped at a time, when less does not gain */
 #define STEP_PAGES 4096        /* OS pages listed and cleaned at a time, otherwise */
 #define SURVIVORS_BLACK 250    /* of 1000 births: from here on they are better born black */
 #define PRESSURE_PERCENT 90    /* of the soft limit: live bytes that the program is told of */
@@ -392,17 +393,20 @@ static void clean(void) {
   cycle.diverges = true;
 }
 
+/* OS pages cleaned between looks at the clock, in a turn of so many ns. */
+static size_t slice_of(uint64_t ns) { return max_size(ns / NS_PER_DIRTY_PAGE, SLICE_LEAST); }
+
 /* A part of a pass with the world stopped; false when the pass is over. What is listed is scanned before anything is
  * listed again: a page that is armed and not scanned would be lost. */
-static bool turn_stopped(uint64_t *took) {
+static bool turn_stopped(uint64_t ns, uint64_t *took) {
   unsigned markers = workers_available(cycle.stats.live_bytes);
-  uint64_t start = os_now_ns(), budget = (uint64_t)options.max_pause_us * 1000;
+  uint64_t start = os_now_ns();
   char here;
   world_stop(&here, false);
-  uint64_t deadline = max_size(start + budget * 3 / 4, os_now_ns() + budget / 4);
+  uint64_t deadline = max_size(start + ns, os_now_ns() + ns / 4);
   bool more = true;
   while (more && os_now_ns() < deadline) {
-    more = remark_list(SLICE_PAGES, deadline);
+    more = remark_list(slice_of(ns), deadline);
     mark_phase(markers, deadline);
     if (!mark_phase_done()) break;
   }
@@ -418,7 +422,7 @@ static bool turn_beside(uint64_t ns) {
   uint64_t until = os_now_ns() + ns;
   bool more = true;
   while (more && os_now_ns() < until) {
-    more = remark_list(SLICE_PAGES, until);
+    more = remark_list(slice_of(ns), until);
     mark_beside();
   }
   return more;
@@ -426,15 +430,18 @@ static bool turn_beside(uint64_t ns) {
 
 /* Cleaning alone does not gain on the program: it is stopped for as long as it runs, in short turns, while cleaning goes
  * on. A page costs its writer a fault of 0.7 us and two markers half as much, so with one writer this converges: to
- * the pages written during a pass of few milliseconds. False when it does not, or not to what fits a stop. */
+ * the pages written during a pass of few milliseconds. Starting a turn costs some 0.1 ms, so turns grow when there is no gain.
+ * False when it does not converge, or not to what fits a stop. */
 static bool slow_writers(void) {
-  uint64_t before = UINT64_MAX, took = 0;
+  uint64_t before = UINT64_MAX, budget = (uint64_t)options.max_pause_us * 1000, ns = budget * 3 / 4, took = 0;
   for (unsigned pass = 0; pass < SLOW_PASSES && dirty_works(); pass++) {
     remark_begin(false);
-    while (turn_beside(took) && turn_stopped(&took)) continue;
+    while (turn_beside(took) && turn_stopped(ns, &took)) continue;
     uint64_t pages = remark_pages();
     if (fits_a_stop(pages / 2)) return true;
-    if (pages > before / 10 * 9) return false;
+    bool gained = pages < before / 10 * 9;
+    if (!gained && ns >= TURN_MOST * budget) return false;
+    if (!gained) ns = min_size(2 * ns, TURN_MOST * budget);
     before = pages;
   }
   return false;
