@@ -12,7 +12,7 @@
  *  4 Mark.    Markers - this thread and workers, as many as the live bytes justify - take pieces of roots
  *    and trace; idle ones are given work from the bottom of busy ones' stacks. If a mark stack was
  *    full, all black objects are looked at again.
- *  5 End.     The generation is raised: all spans on central lists are unswept now. Spans in caches are
+ *  5 End.     Weak references and finalizers have their turn (cycle_marked_hook). The generation is raised: all spans on central lists are unswept now. Spans in caches are
  *    swept at once, since only their owner may touch them later. The trigger of the next cycle is set.
  *  6 Resume.  Threads run. Dead slots are freed a span at a time, by allocation that needs them and by the
  *    background thread (alloc/sweep.h, gc/background.c), which also returns free pages to the system.
@@ -99,6 +99,7 @@ static struct {
 } cycle GC_OWN_DATA = {.lock = LOCK_INIT(CYCLE), .settings = LOCK_INIT(SETTINGS), .mark_ns_per_mib = 200000};
 
 atomic_word cycle_trigger GC_OWN_DATA = UINT64_MAX;
+bool (*cycle_marked_hook)(void) GC_OWN_DATA;
 
 /* While a cycle marks beside the program, every refill asks whether the thread owes it help.
  * heap.live counts a cached span as full. What caches held at the last cycle is no growth: with many idle
@@ -291,8 +292,18 @@ static void account(void) {
                          (before + atomic_load_relaxed(&cycle.cpu_ns) / (mark_bytes() / MIB)) / 2);
 }
 
+/* What a finalizer will be given stays, with all it refers to. */
+static void ask_hook(void) {
+  while (cycle_marked_hook != NULL && cycle_marked_hook()) {
+    roots_seal();
+    mark_phase(cycle.current.markers, UINT64_MAX);
+    mark_finish();
+  }
+}
+
 /* Marking is finished and the world stopped since `stopped_at`. */
 static void end_and_resume(uint64_t stopped_at) {
+  ask_hook();
   if (cycle.current.beside && dirty_works()) check_everything(remark_check);
   check_everything(mark_verify);
   make_marks_the_truth();
