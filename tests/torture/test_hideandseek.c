@@ -6,7 +6,7 @@
  * Places:   words on the heap (desks of one or two OS pages, a hall of 1 MiB, trays whose contents are moved in
  *           bulk, pockets of other tokens), in data, in a registered range, on stacks, in TLS, in registers.
  * Each case runs until both its moves and its cycles are enough; HOLDFAST_TEST_SCALE multiplies both. Torture builds give
- * up the processor all the time and mark with tiny stacks: an eighth of it, and the first two cases. */
+ * up the processor all the time and mark with tiny stacks: a sixteenth of it, and the first two cases. */
 #include <sys/mman.h>
 
 #include "beside.h"
@@ -29,7 +29,7 @@ enum {
   WINDOW = 700,
   POUCH = 16,
   LARGEST = 200000, /* bytes of a token */
-  SHARE = GC_TORTURE ? 8 : 1,
+  SHARE = GC_TORTURE ? 16 : 1,
 };
 
 /* -- tokens -- */
