@@ -13,8 +13,9 @@
 #define PIECES 65536     /* listed at a time; one call of the tracker reports at most as many OS pages */
 #define PIECE (64 * KIB) /* so that markers share evenly */
 #define PROBE_SPANS 8    /* per class */
-#define DISARM_SHARE \
-  1024 /* disarming costs 10 ns a page, a fault 700, and most of what sweeping freed is written before the next cycle */
+/* One page in so many written during the cycle and all are disarmed: that costs 10 ns a page, a fault 700, and most of what
+ * sweeping freed is written before the next cycle. */
+#define DISARM_SHARE 1024
 #define STRETCH 2048       /* heap pages that the tracker is asked about in one call */
 #define STRETCH_LAST 32768 /* the same in the stop, when nobody waits for the call to end */
 #define GAP 64             /* pages that are not armed between two that are, and looked through with them */

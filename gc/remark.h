@@ -30,7 +30,7 @@ void remark_survivors(int *of_1000);
  * listed is as it was when it was armed, else a sentence. Debug builds only. */
 const char *remark_check(void);
 
-/* After the cycle: frees the program from faulting once per page, when it writes to so many that this pays. */
+/* After the cycle: frees the program from faulting once per page, unless it hardly writes at all. */
 void remark_disarm(void);
 
 uint64_t remark_pages(void); /* OS pages listed since remark_begin */
