@@ -470,7 +470,7 @@ static bool mark_the_rest(unsigned markers, uint64_t deadline) {
   bool bounded = deadline != UINT64_MAX;
   mark_phase(markers, deadline);
   remark_begin(true);
-  for (bool first = true; (!bounded || mark_phase_done()) && remark_list(SIZE_MAX, UINT64_MAX); first = false) {
+  for (bool first = true; (!bounded || mark_phase_done()) && remark_list_last(markers); first = false) {
     if (bounded && first) deadline = os_now_ns() + (uint64_t)options.max_pause_us * 1000 * NEARLY;
     mark_phase(markers, deadline);
   }
