@@ -72,6 +72,15 @@
       if (span && data.maps[span[8]]) drawSlots(data.maps[span[8]], span[3], readout);
     }
 
+    /* Until something is chosen: the sparsest span. */
+    const share = function (span) { return span[4] ? span[4] / span[3] : 1; };
+    const first = data.spans.reduce(function (best, span) { return best && share(best) <= share(span) ? best : span; }, null);
+    if (first) {
+      x = first[0] % data.columns;
+      y = Math.max(0, data.rows.indexOf(Math.floor(first[0] / data.columns)));
+      show();
+    }
+
     svg.addEventListener("pointermove", function (event) {
       const box = svg.getBoundingClientRect();
       x = Math.min(data.columns - 1, Math.max(0, Math.floor((event.clientX - box.left) / box.width * data.columns)));

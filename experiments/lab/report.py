@@ -20,7 +20,6 @@ import programs
 import tables
 
 DEMO = os.path.join("lab", "mapdemo")
-SAMPLING = "16384"  # bytes between samples in mapdemo
 TITLE = "Holdfast: the fragmentation laboratory"
 
 
@@ -91,16 +90,15 @@ class Shot:
     """One state of mapdemo's heap."""
     name: str
     found: heapview.heapmap.HeapMap
-    sites: dict
     advice: str
 
 
 def run_demo(options):
-    """The heap before and after compaction. With sampling on, for the call sites in the advice."""
+    """The heap before and after compaction, with the call sites that the library noted."""
     path = os.path.join(programs.ROOT, options.objdir, DEMO)
     with tempfile.TemporaryDirectory(prefix="holdfast-lab-") as scratch:
         small = ["--small"] if options.small else []
-        status, words = programs.run_plain([path, *small, scratch], options.timeout, {"GC_PROFILE": SAMPLING})
+        status, words = programs.run_plain([path, *small, scratch], options.timeout)
         if status != 0:
             raise programs.LabError(f"mapdemo: {words}", status=1)
         shots = []
@@ -108,7 +106,7 @@ def run_demo(options):
             start = os.path.join(scratch, name)
             with open(f"{start}.advice", encoding="utf-8", errors="replace") as file:
                 advice = file.read().strip()
-            shots.append(Shot(name, heapview.load(f"{start}.map"), heapview.load_sites(f"{start}.sites"), advice))
+            shots.append(Shot(name, heapview.load(f"{start}.map"), advice))
         return shots
 
 
@@ -198,7 +196,7 @@ def map_figure(shot, rows, caption):
     words = page.tag("figcaption", page.text("strong", caption) + " " + page.esc(heapview.totals_line(shot.found)))
     readout = page.tag("div", page.text("p", "Point at a page, or choose one with the arrow keys."), class_="readout",
                        aria_live="polite")
-    data = heapview.to_script(heapview.picture_data(shot.found, rows, shot.sites))
+    data = heapview.to_script(heapview.picture_data(shot.found, rows))
     return page.tag("figure", svg + words + readout + f'<script type="application/json">{data}</script>',
                     id=f"map-{shot.name}", class_="map")
 
@@ -207,7 +205,9 @@ def map_section(shots):
     body = page.text("h2", "The heap before and after compaction")
     body += page.text("p", "Example 4, drawn from two heap maps of gc_dump_heap. Each cell is a page of 8 KiB, a row is "
                            f"{heapview.ROW_PAGES} pages, addresses grow downwards; rows that are empty in both pictures are "
-                           "left out. One 16-byte object is enough to keep a page.")
+                           "left out. One 16-byte object is enough to keep a page. Point at a page, or "
+                           "choose one with the arrow keys: its span is told, and the call stacks that own the objects in it, "
+                           "which the library noted while it allocated them and wrote into the maps.")
     names = "".join(page.tag("li", f'<i class="o{i}"></i>' + page.esc(name)) for i, name in enumerate(heapview.LEVEL_NAMES))
     body += page.tag("ul", names + page.tag("li", '<i class="free"></i>free'), class_="legend")
     used = sorted(set().union(*(heapview.used_rows(shot.found.spans, heapview.ROW_PAGES) for shot in shots)))
@@ -216,6 +216,10 @@ def map_section(shots):
     body += page.tag("div", "".join(map_figure(shot, rows, captions[shot.name]) for shot in shots), class_="maps")
     for shot in shots:
         body += page.table(f"Spans by class, {shot.name}", heapview.CLASS_HEAD, heapview.class_rows(shot.found), texts=2)
+        pins = [row[::-1] for row in heapview.pin_rows(shot.found)]
+        if pins:
+            body += page.table(f"Call stacks that keep spans less than half full, {shot.name}, from the map's samples",
+                               heapview.PIN_HEAD[::-1], pins)
     body += page.text("h3", "What gc_advice says before") + page.text("pre", shots[0].advice)
     return page.tag("section", body, id="heap-map")
 
