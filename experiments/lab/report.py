@@ -31,6 +31,9 @@ def note(line):
 
 def open_page(out):
     """The page's file, opened before anything takes time; under another name, so that an old page stays until then."""
+    for name in ("index.html", os.path.join("data", "scenarios.csv")):
+        if os.path.isdir(os.path.join(out, name)):
+            raise programs.LabError(f"{os.path.join(out, name)}: cannot be written: it is a directory")
     try:
         os.makedirs(os.path.join(out, "data"), exist_ok=True)
         return open(os.path.join(out, "index.html.part"), "w", encoding="utf-8")
@@ -224,7 +227,7 @@ def map_section(shots):
     return page.tag("section", body, id="heap-map")
 
 
-def overview(names, results, options, gnuplot):
+def overview(names, results, options, gnuplot, absent):
     rows = ""
     for name in names:
         ours = next(r for r in results if r.name == name)
@@ -241,17 +244,17 @@ def overview(names, results, options, gnuplot):
         ("article", "The article beside ours"), ("heap-map", "The heap before and after compaction"),
         ("all", "All allocators, one table")))
     times = f"{options.jobs} programs ran at a time: take times as rough. " if options.jobs > 1 else ""
-    words = size + times + missing
+    words = size + times + missing + " ".join(f"{line[0].upper()}{line[1:]}." for line in absent)
     return (table + (page.text("p", words, class_="note") if words else "") +
             page.tag("nav", page.tag("ul", more), aria_label="Further sections"))
 
 
-def compose(names, results, others, draw, options):
+def compose(names, results, others, draw, options, absent):
     lead = ("A heap that grows while its live data does not: which workloads do that, why, and what cures it. Every "
             "figure here was measured by the programs in experiments/ when this page was made.")
     body = page.tag("header", page.text("a", "Skip to the scenarios", href="#main", class_="skip") +
                     page.text("h1", TITLE) + page.text("p", lead, class_="lead"))
-    body += '<main id="main">' + overview(names, results, options, draw.available)
+    body += '<main id="main">' + overview(names, results, options, draw.available, absent)
     body += "".join(others)
     for name in names:
         body += scenario_section(name, [r for r in results if r.name == name], draw)
@@ -274,12 +277,17 @@ def optional_section(make, what):
 
 
 def build(options):
-    """Everything that the page shows is built first; a part that cannot be is missing later, and named there."""
+    """Everything that the page shows is built first; a part that cannot be is missing later, and named there. Returns the
+    lines that say what is not installed."""
+    absent = []
     for target in ("scenarios", "example-programs", os.path.join(options.objdir, DEMO)):
         try:
-            programs.make(target)
+            absent += programs.make(target)
         except programs.LabError as error:
             note(error)
+    for line in absent:
+        note(line)
+    return absent
 
 
 def write(options):
@@ -291,14 +299,14 @@ def write(options):
             raise programs.LabError(f"no program for allocator '{allocator}'; there are: {', '.join(programs.ALLOCATORS)}")
     file = open_page(options.out)
     draw = charts.Drawing(note)
-    build(options)
+    absent = build(options)
     names = options.only or programs.known_names(options.objdir)
     with file:
         results = run_all(names, options)
         examples, examples_there = optional_section(
             lambda: article_section(article.run(options.objdir, options.timeout)), "The article beside ours")
         maps, maps_there = optional_section(lambda: map_section(run_demo(options)), "The heap before and after compaction")
-        file.write(compose(names, results, [examples, maps], draw, options))
+        file.write(compose(names, results, [examples, maps], draw, options, absent))
     os.replace(file.name, os.path.join(options.out, "index.html"))
     write_data(options.out, results)
     bad = [r for r in results if r.status != 0]
