@@ -7,8 +7,6 @@
 #include <sched.h>
 #include <stddef.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "alloc/heapmap.h"
 #include "api/object.h"
@@ -266,7 +264,7 @@ int gc_advice(FILE *to) {
   gc_read_frag(frag);
   advise(to, frag);
   os_unreserve(frag, bytes);
-  if (profile_has_samples()) profile_describe_pins(to, PINNED_PERCENT);
+  if (profile_has_samples()) gc_profile_print(to, PINNED_PERCENT);
   return ferror(to) ? -1 : 0;
 }
 
@@ -282,23 +280,17 @@ _Static_assert(DUMP_STEP_MAX >= HEAPMAP_SITE_MAX, "and so does a site");
 struct dump {
   int fd;
   size_t used;
+  int error; /* 0, or an errno value */
   struct heapmap_totals totals;
   uint64_t seen[SAMPLE_SITES_MAX / 64]; /* bit per site that the map speaks of */
   struct sample_tally tally;
   char buffer[DUMP_BUFFER];
 };
 
-/* Not write(): a thread that is cancelled in it would leave the buffer behind. */
 static bool flush(struct dump *d) {
-  for (size_t done = 0; done < d->used;) {
-    long n = syscall(SYS_write, d->fd, d->buffer + done, d->used - done);
-    if (n < 0 && errno == EINTR) continue;
-    if (n == 0) errno = EIO;
-    if (n <= 0) return false;
-    done += (size_t)n;
-  }
+  d->error = os_write(d->fd, d->buffer, d->used);
   d->used = 0;
-  return true;
+  return d->error == 0;
 }
 
 /* Who owns it: samples of what the map shows as objects. A span may have as many samples as slots: the piece ends sooner. */
@@ -347,8 +339,8 @@ int gc_dump_heap(int fd) {
   }
   d->fd = fd;
   bool ok = dump(d);
-  int saved = errno;
+  int error = d->error;
   os_unreserve(d, bytes);
-  errno = saved;
+  if (!ok) errno = error;
   return ok ? 0 : -1;
 }

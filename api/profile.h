@@ -26,9 +26,6 @@ void profile_discard(struct profile *p);
  * address pc; returns its length. Where the thread may be stopped: dladdr takes the loader's lock. */
 size_t profile_frame_name(char *to, size_t size, const void *pc);
 
-/* The body of gc_profile_print, for gc_advice too. Returns 0, or -1 when writing failed. */
-int profile_describe_pins(FILE *to, unsigned percent);
-
 /* Whether there is anything to describe. */
 bool profile_has_samples(void);
 
