@@ -235,7 +235,7 @@ def picture_data(found, rows):
         owner = owner_words(found, span)
         bits = f"{span.bitmap:x}" if span.slots <= 1024 and not span.large else ""
         spans.append([span.page, span.pages, 0 if span.large else span.slot_bytes, span.slots, span.objects, span.age,
-                      span.flags, number(names, owner) if owner else -1, number(maps, bits)])
+                      span.flags, number(names, owner) if owner else -1, number(maps, bits), span.size_class])
     return {"base": f"{found.base:x}", "page": found.page_size, "columns": ROW_PAGES,
             "rows": [row for row, _ in rows], "spans": spans, "sites": list(names), "maps": list(maps)}
 
