@@ -145,18 +145,21 @@ static const char *base_name(const char *path) {
 }
 
 /* What is noted are return addresses: the call itself is just before. */
-static void print_frame(FILE *to, const void *pc) {
+size_t profile_frame_name(char *to, size_t size, const void *pc) {
   const char *call = (const char *)pc - 1;
   Dl_info info;
-  if (dladdr(call, &info) == 0) {
-    fprintf(to, "                    %p\n", (const void *)call);
-    return;
-  }
-  if (info.dli_sname != NULL)
-    fprintf(to, "                    %s+0x%zx ", info.dli_sname, (size_t)(call - (const char *)info.dli_saddr));
-  else
-    fprintf(to, "                    ? ");
-  fprintf(to, "(%s+0x%zx)\n", base_name(info.dli_fname), (size_t)(call - (const char *)info.dli_fbase));
+  if (dladdr(call, &info) == 0) return format_text(to, size, "0x%zx", (size_t)call);
+  const char *file = base_name(info.dli_fname);
+  size_t at = (size_t)(call - (const char *)info.dli_fbase);
+  if (info.dli_sname == NULL) return format_text(to, size, "? (%s+0x%zx)", file, at);
+  return format_text(to, size, "%s+0x%zx (%s+0x%zx)", info.dli_sname, (size_t)(call - (const char *)info.dli_saddr),
+                     file, at);
+}
+
+static void print_frame(FILE *to, const void *pc) {
+  char name[1024];
+  profile_frame_name(name, sizeof name, pc);
+  fprintf(to, "                    %s\n", name);
 }
 
 static void print_row(FILE *to, const struct sample_figures *f, const char *what) {

@@ -22,6 +22,10 @@ struct profile {
 struct profile profile_read(unsigned percent);
 void profile_discard(struct profile *p);
 
+/* Puts "function+offset (file+offset)" into the buffer, as far as the loader knows it, for the call before the return
+ * address pc; returns its length. Where the thread may be stopped: dladdr takes the loader's lock. */
+size_t profile_frame_name(char *to, size_t size, const void *pc);
+
 /* Whether there is anything to describe. */
 bool profile_has_samples(void);
 
