@@ -44,8 +44,7 @@ extern "C" {
  * through other objects, are never finalized, and stay, with what they point to: gc_read_weak_stats counts them (finalizers_stuck). Break
  * the cycle, with a weak reference, or use unordered finalizers.
  *
- * arg is kept alive as long as obj is and until fn has been called, not longer: it may point to obj (one step of that is
- * not a cycle, see above).
+ * arg is kept alive as long as obj is and until fn has been called, not longer, and does not keep obj.
  *
  * Who calls: a thread of the library, started at the first need; or, with GC_FINALIZERS=manual, only those who call
  * gc_run_finalizers. The thread is like any of the program: it is stopped and scanned, and has 8 MiB of stack and all signals
