@@ -51,7 +51,7 @@ static bool bind(struct handle *h, enum watch_kind kind, const void *p, uintptr_
   library_enter();
   struct slot place = slot_find(h), s = {NULL, NULL, NO_PAGE, 0, 0};
   if (!object_is_nothing(p)) s = object_expect(p, who);
-  bool ok = weak_bind(&place, kind, p, &s, value);
+  bool ok = weak_bind(h, &place, kind, p, &s, value);
   library_leave();
   return ok;
 }

@@ -60,46 +60,53 @@ static uint32_t *bucket_of(const void *p) {
   return bucket_at(b < table.buckets ? b : h & (table.low - 1));
 }
 
+/* At the head of its chain. */
+static void chain(uint32_t i, uint32_t *bucket) {
+  struct watch *w = watch_at(i);
+  w->prev = 0;
+  w->next = *bucket;
+  if (w->next != 0) watch_at(w->next)->prev = i;
+  *bucket = i;
+}
+
+/* Any number of weak references may have the same object and so the same chain: both ways, so that leaving it is cheap. */
+static void unchain(uint32_t i) {
+  struct watch *w = watch_at(i);
+  *(w->prev != 0 ? &watch_at(w->prev)->next : bucket_of(w->object)) = w->next;
+  if (w->next != 0) watch_at(w->next)->prev = w->prev;
+}
+
 /* The next bucket takes over its half of the one it was part of. Without memory chains are longer. */
 static void split(void) {
   uint32_t fresh = table.buckets;
   if (fresh / SEGMENT == SEGMENTS_MAX) return;
   if (fresh % SEGMENT == 0) table.segment[fresh / SEGMENT] = meta_alloc(SEGMENT * sizeof(uint32_t));
   if (table.segment[fresh / SEGMENT] == NULL) return;
-  uint32_t *old = bucket_at(fresh - table.low), *to = bucket_at(fresh);
-  for (uint32_t i; (i = *old) != 0;) {
-    struct watch *w = watch_at(i);
-    if ((hash_of(w->object) & (2 * table.low - 1)) != fresh) {
-      old = &w->next;
-      continue;
-    }
-    *old = w->next;
-    w->next = *to;
-    *to = i;
+  uint32_t i = *bucket_at(fresh - table.low), *stays = bucket_at(fresh - table.low), *goes = bucket_at(fresh);
+  *stays = 0;
+  for (uint32_t next; i != 0; i = next) {
+    next = watch_at(i)->next;
+    chain(i, (hash_of(watch_at(i)->object) & (2 * table.low - 1)) == fresh ? goes : stays);
   }
   table.buckets++;
   if (table.buckets == 2 * table.low) table.low *= 2;
 }
 
-static void count_page(uint32_t page, unsigned by) {
-  if (page != NO_PAGE) atomic32_add((atomic_u32 *)atomic_load_relaxed(&watch_counts) + page, by);
+/* Of the span, by which gc_free asks. The object is in use, so its span is there. */
+static void count_page(const void *p, unsigned by) {
+  atomic32_add((atomic_u32 *)atomic_load_relaxed(&watch_counts) + slot_find(p).page, by);
 }
 
 static void link_record(uint32_t i) {
   struct watch *w = watch_at(i);
-  uint32_t *bucket = bucket_of(w->object);
-  w->next = *bucket;
-  *bucket = i;
-  count_page(w->page, 1);
+  chain(i, bucket_of(w->object));
+  if (w->state != NULL) count_page(w->object, 1);
 }
 
 static void unlink_record(uint32_t i) {
   struct watch *w = watch_at(i);
-  uint32_t *at = bucket_of(w->object);
-  while (*at != i) at = &watch_at(*at)->next;
-  *at = w->next;
-  count_page(w->page, 0u - 1);
-  w->page = NO_PAGE;
+  unchain(i);
+  if (w->state != NULL) count_page(w->object, 0u - 1);
 }
 
 uint32_t watch_find(const void *p, uint32_t after) {
@@ -128,7 +135,6 @@ static uint32_t take_record(void) {
 static void set_target(struct watch *w, const void *p, const struct slot *s) {
   w->object = (char *)(uintptr_t)p;
   w->state = s->object != NULL ? s->state : NULL;
-  w->page = s->object != NULL ? s->page : NO_PAGE;
 }
 
 uint32_t watch_new(enum watch_kind kind, const void *p, const struct slot *s) {
@@ -149,7 +155,7 @@ uint32_t watch_new(enum watch_kind kind, const void *p, const struct slot *s) {
 void watch_set_other(uint32_t i, struct handle *other, const struct slot *s) {
   watch_at(i)->other = other;
   watch_at(i)->other_state = s->state;
-  count_page(s->page, 1);
+  count_page(other, 1);
 }
 
 void watch_changed(uint32_t i, enum watch_kind kind) {
@@ -170,7 +176,7 @@ void watch_cancel(uint32_t i) {
 void watch_free(uint32_t i) {
   struct watch *w = watch_at(i);
   if (w->kind != WATCH_CANCELLED) unlink_record(i);
-  if (w->other_state != NULL) count_page(slot_find(w->other).page, 0u - 1);
+  if (w->other_state != NULL) count_page(w->other, 0u - 1);
   watch_changed(i, WATCH_NONE);
   table.in_use--;
   w->next = table.unused;
@@ -187,10 +193,9 @@ void watch_retarget(uint32_t i, const void *p, const struct slot *s) {
 /* ---- checking ---- */
 
 static bool is_found(uint32_t i) {
-  uint32_t at = 0;
-  do at = watch_find(watch_at(i)->object, at);
-  while (at != 0 && at != i);
-  return at == i;
+  const struct watch *w = watch_at(i);
+  return (w->prev != 0 ? watch_at(w->prev)->next : *bucket_of(w->object)) == i &&
+         (w->next == 0 || watch_at(w->next)->prev == i);
 }
 
 const char *watch_check(void) {
@@ -204,7 +209,8 @@ const char *watch_check(void) {
     if (!is_marked(w->state)) return "a record outlived its object";
     if (!is_marked(w->other_state)) return "a record outlived its weak reference";
     if (w->state != NULL && slot_find(w->object).state != w->state) return "a record names another slot's byte";
-    if (w->page != NO_PAGE && !page_is_watched(w->page)) return "an object with a record is in a span that has none";
+    if (w->state != NULL && !page_is_watched(slot_find(w->object).page))
+      return "an object with a record is in a span that has none";
   }
   return in_use == table.in_use ? NULL : "the count of records is not what there are";
 }

@@ -42,7 +42,7 @@ struct watch {          /* all fields [L:WATCH; STW] */
   bool is_open;         /* linked by next_open */
   bool unordered;       /* finalizer */
   uint8_t doomed;       /* gc/verdict.c */
-  uint32_t page;        /* first page of the object's span, counted as watched; NO_PAGE: none */
+  uint32_t prev;        /* with the same hash; 0: it is the first */
   char *object;         /* its start; of a tiny object, its own, in the middle of a slot */
   atomic_u8 *state;     /* the slot's byte; NULL: always reachable */
   union {

@@ -17,8 +17,8 @@ static void make_handle(struct handle *h, enum watch_kind kind, uint32_t record,
   h->seal = handle_seal(h, kind == WATCH_EPHEMERON);
 }
 
-bool weak_bind(const struct slot *place, enum watch_kind kind, const void *p, const struct slot *s, uintptr_t value) {
-  struct handle *h = (struct handle *)(uintptr_t)place->object;
+bool weak_bind(struct handle *h, const struct slot *place, enum watch_kind kind, const void *p, const struct slot *s,
+               uintptr_t value) {
   watch_lock();
   uint32_t i = watch_new(kind, p, s);
   if (i != 0) {

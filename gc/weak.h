@@ -36,8 +36,9 @@ GC_INLINE bool handle_is(const struct handle *h, bool ephemeron) {
 
 /* All that follows: stops deferred; takes the lock. */
 
-/* Makes the object in `place` a handle for the object at p in slot s. False: memory is refused. */
-bool weak_bind(const struct slot *place, enum watch_kind kind, const void *p, const struct slot *s, uintptr_t value);
+/* Makes h, an object of ours in slot `place`, a handle for the object at p in slot s. False: memory is refused. */
+bool weak_bind(struct handle *h, const struct slot *place, enum watch_kind kind, const void *p, const struct slot *s,
+               uintptr_t value);
 void weak_unbind(struct handle *h); /* it ends; its slot is the caller's */
 
 /* The object at p, in a watched span, is about to be freed: its records end. */
