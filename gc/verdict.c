@@ -73,9 +73,9 @@ static void ask(struct watch *w, void (*give)(uintptr_t word)) {
 /* An object has turned black that may be a key, or a handle. */
 static void met(const struct slot *s) {
   if (!page_is_watched(s->page)) return;
-  for (uint32_t i = 0; (i = watch_find(s->object, i)) != 0;) ask(watch_at(i), give_to_closure);
-  const struct handle *h = (const struct handle *)(uintptr_t)s->object;
-  if (s->size >= sizeof *h && handle_is(h, true) && h->record != 0) ask(watch_at(h->record), give_to_closure);
+  for (uint32_t key = 0; (key = watch_find(s->object, key)) != 0;) ask(watch_at(key), give_to_closure);
+  uint32_t i = weak_record_of(s);
+  if (i != 0) ask(watch_at(i), give_to_closure);
 }
 
 /* One round over the open list; what is settled leaves it. True: marking has something to do. */

@@ -49,13 +49,17 @@ void weak_unbind(struct handle *h) {
   watch_unlock();
 }
 
-bool weak_is_bound(const struct slot *s) {
+uint32_t weak_record_of(const struct slot *s) {
   const struct handle *h = (const struct handle *)(uintptr_t)s->object;
-  if (s->size < sizeof *h) return false;
-  watch_lock();
+  if (s->size < sizeof *h || !handle_is(h, h->kind == WATCH_EPHEMERON)) return 0;
   uint32_t i = h->record;
-  bool bound = handle_is(h, h->kind == WATCH_EPHEMERON) && i != 0 && i < watch_end() && watch_at(i)->kind == h->kind &&
-               watch_at(i)->other == h;
+  if (i == 0 || i >= watch_end() || watch_at(i)->kind != h->kind || watch_at(i)->other != h) return 0;
+  return i;
+}
+
+bool weak_is_bound(const struct slot *s) {
+  watch_lock();
+  bool bound = weak_record_of(s) != 0;
   watch_unlock();
   return bound;
 }

@@ -48,6 +48,10 @@ void weak_object_moved(const void *p, const void *q, const struct slot *to);
 /* Whether the slot holds a handle that a record names. */
 bool weak_is_bound(const struct slot *s);
 
+/* Under the lock or in the stop: the record that names the object in s, of any contents, as its handle; 0: none. A slot may
+ * still hold the seal of a handle that was there before. */
+uint32_t weak_record_of(const struct slot *s);
+
 /* Under the lock or in the stop: the handle refers to nothing any more, the record is free. */
 void weak_clear(uint32_t i);
 /* The handle itself is about to be freed. */

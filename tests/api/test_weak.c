@@ -1,5 +1,10 @@
 /* test_weak.c - weak references and ephemerons of gc_weak.h, in cycles of both kinds.
  * Strict: a reference is clear exactly when its object is gone. Not strict: that an unreachable object goes (hide.h). */
+#include <dlfcn.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+
 #include "cases.h"
 #include "gc_frag.h"
 #include "gc_stats.h"
@@ -255,6 +260,50 @@ static void chain(bool backwards) {
 static void chain_forwards(void) { chain(false); }
 static void chain_backwards(void) { chain(true); }
 
+/* -- a thread that the library does not know: getting is the first it hears of it -- */
+static struct {
+  gc_weak *weak; /* a root */
+  root strong;
+  hidden h;
+  atomic_int stage;
+} stranger;
+
+static void *get_and_hold(void *unused) {
+  root p = gc_weak_get(stranger.weak);
+  REQUIRE(p == reveal(stranger.h));
+  atomic_store(&stranger.stage, 1);
+  while (atomic_load(&stranger.stage) != 2) sched_yield();
+  REQUIRE_MSG(gc_weak_get(stranger.weak) == p, "a reference was cleared though an unknown thread held the object");
+  REQUIRE(gc_base(p) == p && pattern_ok(p, 64, 7));
+  return unused;
+}
+
+static NOINLINE void stranger_init(void) {
+  void *p = gc_alloc(64);
+  pattern_fill(p, 64, 7);
+  stranger.h = hide(p);
+  stranger.weak = gc_weak_create(p);
+  stranger.strong = p;
+}
+
+static void unknown_thread(void) {
+  int (*create_thread)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+  pthread_t t;
+  void *libc = dlopen("libc.so.6", RTLD_NOW | RTLD_NOLOAD), *found = dlsym(libc, "pthread_create");
+  REQUIRE(libc != NULL && found != NULL);
+  memcpy(&create_thread, &found, sizeof create_thread);
+  stranger_init();
+  REQUIRE(create_thread(&t, NULL, get_and_hold, NULL) == 0);
+  while (atomic_load(&stranger.stage) != 1) sched_yield();
+  stranger.strong = NULL;
+  for (int i = 0; i < 3; i++) {
+    collect();
+    refill(1000, 64);
+  }
+  atomic_store(&stranger.stage, 2);
+  REQUIRE(pthread_join(t, NULL) == 0);
+}
+
 /* -- small print -- */
 static void get(void *w) { gc_use(gc_weak_get(w)); }
 static void get_key(void *e) { gc_use(gc_ephemeron_get_key(e)); }
@@ -318,6 +367,7 @@ static const struct test_case cases[] = {
     {"values_live_as_keys_do", values_live_as_keys_do, NULL},
     {"chain_forwards", chain_forwards, NULL},
     {"chain_backwards", chain_backwards, NULL},
+    {"unknown_thread", unknown_thread, NULL},
     {"misuses", misuses, NULL},
     {"never_unreachable", never_unreachable, NULL},
 };

@@ -133,6 +133,32 @@ START_TEST(table_grows_and_shrinks) {
 }
 END_TEST
 
+/* Memory for records is refused at each step of setting up. */
+START_TEST(refused_memory) {
+#if GC_DEBUG
+  void *p = gc_alloc(64), *room = gc_alloc_noscan(32); /* the slots are there */
+  REQUIRE(p != NULL && room != NULL);
+  unsigned refused = 0;
+  for (gc_weak *w = NULL; w == NULL; refused++) {
+    os_fail_after(1); /* what was had stays, so each try gets one step further */
+    errno = 0;
+    w = gc_weak_create(p);
+    REQUIRE(w != NULL || errno == ENOMEM);
+    REQUIRE(gc_set_finalizer(p, NULL, NULL) == 0);
+    os_fail_after(0);
+    REQUIRE(w != NULL || (gc_alloc_uncollectable(64) == NULL && errno == ENOMEM));
+    os_fail_after(-1);
+  }
+  REQUIRE_MSG(refused >= 2, "memory was refused %u times", refused);
+  expect(NULL, kept_check);
+  gc_weak *w = gc_weak_create(p);
+  REQUIRE(w != NULL && gc_weak_get(w) == p && gc_alloc_uncollectable(64) != NULL);
+  gc_collect();
+  REQUIRE(gc_weak_get(w) == p);
+#endif
+}
+END_TEST
+
 int main(void) {
   Suite *s = suite_create("verdict");
   TCase *tc = suite_case(s, "verdict");
@@ -140,5 +166,6 @@ int main(void) {
   tcase_add_test(tc, checker_fires);
   tcase_add_test(tc, kept_checker_fires);
   tcase_add_test(tc, table_grows_and_shrinks);
+  tcase_add_test(tc, refused_memory);
   return suite_main(s);
 }
