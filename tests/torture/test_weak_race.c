@@ -3,7 +3,7 @@
  * Promises: what a get returned is whole, is not being finalized, and stays so for as long as it is held, wherever it was put
  *           meanwhile: registers, the stack, words on the heap. What was seen clear stays clear. A key has its value. Which
  *           moves are made follows from the seed; how they fall together with the cycles does not.
- * Each case runs until both its moves and its cycles are enough; HOLDFAST_TEST_SCALE multiplies both. Torture builds: a sixteenth. */
+ * Each case runs until both its moves and its cycles are enough; HOLDFAST_TEST_SCALE multiplies both. Torture builds: a quarter. */
 #include <stdatomic.h>
 
 #include "beside.h"
@@ -19,7 +19,7 @@ enum {
   PLAYERS = 3,
   SHELF = 512, /* weak references, and as many ephemerons */
   DESK = 256,  /* words on the heap that hold objects */
-  SHARE = GC_TORTURE ? 16 : 1,
+  SHARE = GC_TORTURE ? 4 : 1,
 };
 
 /* -- objects -- */
