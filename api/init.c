@@ -13,7 +13,9 @@
 #include "gc/background.h"
 #include "gc/collector.h"
 #include "gc/cycle.h"
+#include "gc/finalize.h"
 #include "gc/trace.h"
+#include "gc/verdict.h"
 #include "gc/workers.h"
 #include "gc_alloc.h"
 #include "runtime/dirty.h"
@@ -43,6 +45,7 @@ static void after_fork_in_child(void) {
   workers_fork_child();
   background_fork_child();
   collector_fork_child();
+  finalize_fork_child();
   dirty_fork_child();
   limits_fork_child();
   caches_fork_child();
@@ -61,6 +64,7 @@ void gc_init(void) {
   compact_init();
   trace_init();
   cycle_init();
+  cycle_marked_hook = verdict_marked;
   thread_exit_hook = on_thread_exit;
   interpose_init();
   images_init();

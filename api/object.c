@@ -10,6 +10,7 @@
 #include "alloc/sample.h"
 #include "alloc/slotmap.h"
 #include "alloc/sweep.h"
+#include "gc/weak.h"
 #include "gc_alloc.h"
 #include "runtime/options.h"
 
@@ -42,7 +43,7 @@ void *gc_base(const void *p) {
 /* The object that starts at p, or a line that says what p is instead. A tiny object may start anywhere in
  * its block. Stops deferred, up to the end of what the caller does with it: a cycle in between could leave
  * the span in a sweeper's hands. */
-static struct slot expect_object(const void *p, const char *who) {
+struct slot object_expect(const void *p, const char *who) {
   struct slot s = object_find(p), any = slot_find(p);
   if (s.object != NULL && (s.object == p || object_is_tiny_block(&s))) return s;
   if (s.object != NULL)
@@ -51,7 +52,12 @@ static struct slot expect_object(const void *p, const char *who) {
   fatal("%s(%p): not an address of this heap", who, p);
 }
 
-static bool is_nothing(const void *p) { return p == NULL || p == (const void *)zero_size_object; }
+struct slot object_expect_plain(const void *p, const char *who) {
+  struct slot s = object_expect(p, who);
+  if (page_is_watched(s.page) && weak_is_bound(&s))
+    fatal("%s(%p): a weak reference or an ephemeron; its own call of gc_weak.h ends it", who, p);
+  return s;
+}
 
 static void free_large(const struct slot *s) {
   struct central_counts *counts = central_counts(s->sc);
@@ -64,7 +70,7 @@ static void free_large(const struct slot *s) {
   span_free(s->page);
 }
 
-static void free_slot(const struct slot *s) {
+void object_free_slot(const struct slot *s) {
   if (object_is_tiny_block(s)) return;
   if (s->sc < 2) {
     free_large(s);
@@ -78,15 +84,16 @@ static void free_slot(const struct slot *s) {
 }
 
 void gc_free(void *p) {
-  if (is_nothing(p)) return;
+  if (object_is_nothing(p)) return;
   library_enter();
-  struct slot s = expect_object(p, "gc_free");
-  free_slot(&s);
+  struct slot s = object_expect_plain(p, "gc_free");
+  if (page_is_watched(s.page)) weak_object_freed(p);
+  object_free_slot(&s);
   library_leave();
 }
 
 size_t gc_usable_size(const void *p) {
-  if (is_nothing(p)) return 0;
+  if (object_is_nothing(p)) return 0;
   library_enter();
   struct slot s = object_find(p);
   bool tiny = s.object != NULL && object_is_tiny_block(&s);
@@ -100,6 +107,14 @@ size_t gc_usable_size(const void *p) {
 static bool fits_in_place(const struct slot *s, size_t size) {
   if (s->size == 24 && size <= 16) return false;
   return size + (size_t)options.one_past_end <= s->size && (size > s->size / 2 || s->size <= 16) && size > 0;
+}
+
+/* What is known of the object at p goes on with the one at q. */
+static void move_records(const struct slot *s, const void *p, const void *q) {
+  library_enter();
+  struct slot to = slot_find(q);
+  if (page_is_watched(s->page)) weak_object_moved(p, q, &to);
+  library_leave();
 }
 
 /* A tiny object's own size is not known, so up to the end of its block is copied; the new one may lie in the
@@ -119,9 +134,9 @@ static GC_ENTRY void *move_object(const struct slot *s, const void *p, size_t si
 }
 
 GC_ENTRY void *gc_realloc(void *p, size_t size) {
-  if (is_nothing(p)) return gc_alloc(size);
+  if (object_is_nothing(p)) return gc_alloc(size);
   library_enter();
-  struct slot s = expect_object(p, "gc_realloc");
+  struct slot s = object_expect_plain(p, "gc_realloc");
   bool tiny = object_is_tiny_block(&s);
   library_leave();
   if (size == 0) {
@@ -131,6 +146,7 @@ GC_ENTRY void *gc_realloc(void *p, size_t size) {
   if (!tiny && fits_in_place(&s, size)) return p;
   void *q = tiny ? move_tiny(p, (size_t)(s.object + s.size - (const char *)p), size) : move_object(&s, p, size);
   if (q == NULL) return !tiny && size <= s.size ? p : NULL; /* shrinking never fails */
+  move_records(&s, p, q);
   if (!tiny) gc_free(p);
   return q;
 }

@@ -12,7 +12,7 @@
  *  4 Mark.    Markers - this thread and workers, as many as the live bytes justify - take pieces of roots
  *    and trace; idle ones are given work from the bottom of busy ones' stacks. If a mark stack was
  *    full, all black objects are looked at again.
- *  5 End.     Weak references and finalizers have their turn (cycle_marked_hook). The generation is raised: all
+ *  5 End.     Weak references and finalizers have their turn (gc/verdict.h). The generation is raised: all
  *    spans on central lists are unswept now. Spans in caches are swept at once, since only their owner may touch
  *    them later. The trigger of the next cycle is set.
  *  6 Resume.  Threads run. Dead slots are freed a span at a time, by allocation that needs them and by the
@@ -24,7 +24,7 @@
  *    stop: a thread that has not noticed claims slots of a colour that is white by now, which is allowed.
  *  2 Arm.     Write tracking starts (gc/remark).
  *  3 Hints.   Words of data and stacks, read while the program changes them: where to start, not the truth.
- *  4 Mark     from there.
+ *  4 Mark     from there, and from what is known of ephemerons and finalizers then.
  *  5 Clean.   Pages written since are armed again and their black objects scanned again, until few are left.
  *  6 Stop.    Roots, the last dirty pages, fresh spans, and what they lead to. When that takes longer than
  *    GC_MAX_PAUSE_US the world runs again, what is known is marked beside it, and 5 and 6 are repeated; the last
@@ -48,11 +48,15 @@
 #include "gc/assist.h"
 #include "gc/background.h"
 #include "gc/collector.h"
+#include "gc/finalize.h"
+#include "gc/kept.h"
 #include "gc/mark.h"
 #include "gc/pacer.h"
 #include "gc/remark.h"
 #include "gc/roots.h"
 #include "gc/trace.h"
+#include "gc/verdict.h"
+#include "gc/watch.h"
 #include "gc/workers.h"
 #include "runtime/dirty.h"
 #include "runtime/lock.h"
@@ -309,6 +313,8 @@ static void end_and_resume(uint64_t stopped_at) {
   check_everything(mark_verify);
   make_marks_the_truth();
   check_everything(heapcheck);
+  check_everything(watch_check);
+  check_everything(kept_check);
   record_pause(os_now_ns() - stopped_at);
   account();
   cycle.current.at[AT_RESUME] = os_now_ns();
@@ -517,6 +523,7 @@ static void run_beside(enum cycle_reason reason) {
     choose_births();
     roots_hint(reason == CYCLE_HEAP);
     mark_beside();
+    verdict_beside(mark_beside);
     little_left = clean();
   }
   for (unsigned attempt = 1;; attempt++) {
@@ -561,6 +568,7 @@ static void run_here(enum cycle_reason reason) {
   if (run) world_with_spilled_registers(run_stopped, &reason);
   lock_release_stoppable(&cycle.lock);
   if (run && background_is_wanted()) background_wake();
+  if (run) finalize_wake();
 }
 
 /* Outside CYCLE this thread takes no lock of ours: nobody could keep it from holding one at a fork. */
@@ -572,6 +580,7 @@ void cycle_run_beside(enum cycle_reason reason) {
   bool wake = run && background_is_wanted();
   lock_release_stoppable(&cycle.lock);
   if (wake) background_wake();
+  if (run) finalize_wake();
 }
 
 /* A thread that allocates while marking runs helps it, in proportion and in short pieces, so that the heap does not

@@ -2,12 +2,15 @@
 #include "gc/roots.h"
 
 #include "alloc/cache.h"
+#include "gc/kept.h"
 #include "runtime/images.h"
 #include "runtime/lock.h"
 #include "runtime/meta.h"
 #include "runtime/os.h"
 #include "runtime/thread.h"
 #include "runtime/world.h"
+
+#define NO_PIECE SIZE_MAX
 
 /* A table of ranges that grows by doubling. */
 struct table {
@@ -18,6 +21,8 @@ struct table {
 static struct {
   struct table pieces; /* [STW; const while marking] */
   struct table words;  /* [STW] single words: slots and tiny blocks that caches hold */
+  size_t words_from;   /* [STW] the piece where they begin once sealed; NO_PIECE: not sealed yet */
+  size_t sealed;       /* [STW] words of it that were handed out */
   atomic_word next;    /* [A] the next piece to take */
   uint64_t bytes, stack_bytes;
   char *sp;   /* the stopper's stack */
@@ -108,14 +113,20 @@ static void on_locked_images(void *unused) {
   world_stop(roots.sp, roots.brief);
 }
 
+static void begin_list(void) {
+  roots.pieces.count = roots.words.count = roots.sealed = 0;
+  roots.words_from = NO_PIECE;
+  roots.bytes = roots.stack_bytes = 0;
+}
+
 void roots_stop_and_gather(char *sp, bool brief) {
   roots.sp = sp;
   roots.brief = brief;
-  roots.pieces.count = roots.words.count = 0;
-  roots.bytes = roots.stack_bytes = 0;
+  begin_list();
   images_stop_and_walk(on_locked_images, add_range, NULL);
   for (struct thread *t = threads_first(); t != NULL; t = threads_next(t)) add_thread(t);
   for (size_t i = 0; i < roots.user.count; i++) add_range(NULL, roots.user.at[i]);
+  kept_roots(false, add_range, NULL);
 }
 
 /* ---- hints ---- */
@@ -149,8 +160,7 @@ static void hint_stack(const struct thread *t) {
 }
 
 void roots_hint(bool stacks) {
-  roots.pieces.count = roots.words.count = 0;
-  roots.bytes = roots.stack_bytes = 0;
+  begin_list();
   images_stop_and_walk(NULL, hint_range, NULL);
   threads_lock(); /* no thread on the list has given its stack back */
   for (struct thread *t = threads_first(); stacks && t != NULL; t = threads_next(t))
@@ -159,14 +169,22 @@ void roots_hint(bool stacks) {
   lock_acquire(&roots.lock); /* nor the program its range */
   for (size_t i = 0; i < roots.user.count; i++) hint_range(NULL, roots.user.at[i]);
   lock_release(&roots.lock);
+  kept_roots(true, add_range, NULL);
   roots_seal();
 }
 
 void roots_discard(void) { atomic_store_relaxed(&roots.next, roots.pieces.count); }
 
+/* Again: the words may have moved, so all their pieces are listed anew; those that were handed out are not once more. */
 void roots_seal(void) {
+  size_t first = roots.sealed * sizeof(struct range) / ROOT_PIECE;
+  bool again = roots.words_from != NO_PIECE;
+  if (!again) roots.words_from = roots.pieces.count;
+  if (again) roots.bytes -= roots.sealed * sizeof(struct range);
+  roots.pieces.count = roots.words_from;
   add_range(NULL, (struct range){(char *)roots.words.at, (char *)(roots.words.at + roots.words.count)});
-  roots_rewind();
+  roots.sealed = roots.words.count;
+  atomic_store_relaxed(&roots.next, again ? roots.words_from + first : 0);
 }
 
 void roots_rewind(void) { atomic_store_relaxed(&roots.next, 0); }

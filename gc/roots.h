@@ -10,7 +10,7 @@ bool roots_init(void); /* false when memory for the list is refused */
 
 /* Stops the world and lists all roots but those of caches. sp: see world_stop. */
 void roots_stop_and_gather(char *sp, bool brief); /* brief: see world_stop */
-/* Then: single words, and the end of the list. */
+/* Then: single words, and the end of the list. More words may follow, and another end: then only they are handed out. */
 void roots_add_word(void *unused, const void *p);
 void roots_seal(void);
 

@@ -10,6 +10,7 @@ cat >"$scratch/use.c" <<'C'
 #include <gc_alloc.h>
 #include <gc_frag.h>
 #include <gc_stats.h>
+#include <gc_weak.h>
 #include <stdio.h>
 int main(void) {
   static struct gc_frag frag;
