@@ -118,6 +118,65 @@ void roots_stop_and_gather(char *sp, bool brief) {
   for (size_t i = 0; i < roots.user.count; i++) add_range(NULL, roots.user.at[i]);
 }
 
+/* ---- what a word is ---- */
+
+static bool lies_in(const char *at, struct range r) { return at >= r.lo && at < r.hi; }
+
+struct look_up {
+  const char *at;
+  struct range found;
+};
+
+static void look_in(void *arg, struct range r) {
+  struct look_up *l = arg;
+  if (lies_in(l->at, r)) l->found = r;
+}
+
+/* The stack around a word, of the ones that add_stack lists. */
+static struct range stack_around(const struct thread *t, const char *at) {
+  const struct range none = {NULL, NULL}, normal = {t->stack_lo, t->stack_base};
+  if (t->state != THREAD_RUNNING) return none;
+  if (t->other_stack.lo != NULL && lies_in(at, t->other_stack)) return t->other_stack;
+  bool on_it = lies_in(t->sp, normal) && t->other_stack.lo == NULL;
+  if (lies_in(at, normal)) return on_it ? (struct range){t->sp, t->stack_base} : normal;
+  if (on_it || t->other_stack.lo != NULL) return none;
+  struct range used = {t->sp, mapping_of(t->sp).hi};
+  return lies_in(at, used) ? used : none;
+}
+
+bool roots_is_stack(const char *at) {
+  for (struct thread *t = threads_first(); t != NULL; t = threads_next(t))
+    if (stack_around(t, at).lo != NULL) return true;
+  return false;
+}
+
+static bool place_in_thread(struct root_place *p, const struct thread *t, const char *at) {
+  struct look_up tls = {at, {NULL, NULL}};
+  p->tid = t->tid;
+  p->own = t == tl_thread;
+  p->range = stack_around(t, at);
+  p->kind = ROOT_STACK;
+  if (p->range.lo != NULL) return true;
+  p->kind = ROOT_THREAD;
+  if (at == (const char *)&t->start_arg) return true;
+  if (t->state == THREAD_RUNNING) images_walk_tls(t, look_in, &tls);
+  p->range = tls.found;
+  p->kind = ROOT_TLS;
+  return tls.found.lo != NULL;
+}
+
+struct root_place roots_place(const char *at) {
+  struct root_place p = {ROOT_CACHE, 0, false, {NULL, NULL}};
+  struct range words = {(char *)roots.words.at, (char *)(roots.words.at + roots.words.count)};
+  if (lies_in(at, words)) return p;
+  for (struct thread *t = threads_first(); t != NULL; t = threads_next(t))
+    if (place_in_thread(&p, t, at)) return p;
+  p = (struct root_place){ROOT_RANGE, 0, false, {NULL, NULL}};
+  for (size_t i = 0; i < roots.user.count; i++)
+    if (lies_in(at, p.range = roots.user.at[i])) return p;
+  return (struct root_place){ROOT_DATA, 0, false, {NULL, NULL}};
+}
+
 /* ---- hints ---- */
 
 #define HINT_BYTES (64 * MIB) /* read at most: the loader's lock is held meanwhile */
