@@ -105,6 +105,9 @@ GC_INLINE uint32_t sample_site(const struct slot *s) {
   return sample_site_of(s->page, s->sc < 2 ? 0 : (unsigned)((size_t)(s->object - page_address(s->page)) / s->size));
 }
 
+/* Each sample of the span that begins at page. World stopped; f takes no lock. */
+void samples_each(uint32_t page, void (*f)(void *arg, unsigned slot, uint32_t site), void *arg);
+
 /* NULL, or what is wrong. World stopped. */
 const char *sample_check(void);
 

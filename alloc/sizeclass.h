@@ -25,6 +25,7 @@ extern struct class_map class_map;
 extern size_t tiny_limit; /* [const] noscan objects below this many bytes are tiny: TINY_SIZE, or 0 */
 
 void sizeclass_init(bool one_past_end);
+void sizeclass_no_tiny(void); /* then: every noscan object has a slot of its own */
 
 /* The class for size <= SMALL_MAX; 0 for size 0, and for SMALL_MAX with one more byte. */
 GC_INLINE unsigned size_class(size_t size) {

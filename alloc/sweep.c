@@ -3,6 +3,7 @@
 
 #include "alloc/cache.h"
 #include "alloc/central.h"
+#include "alloc/leaks.h"
 #include "alloc/pageheap.h"
 #include "alloc/sample.h"
 #include "alloc/slotmap.h"
@@ -43,6 +44,7 @@ static unsigned sweep_slots(uint32_t page, unsigned sc) {
     TORTURE_STEP();
     freed += n;
     if (GC_UNLIKELY(sampled)) samples_died(page, g, dead);
+    leaks_swept(page_address(page), span_class_size(sc), g, dead);
     poison(page, g, dead, span_class_size(sc));
     group_store(group, dead, 0);
   }
@@ -64,6 +66,7 @@ bool sweep_span(uint32_t page) {
     atomic_add(&central_counts(sc)->freed, 1);
     atomic_add(&central_counts(sc)->large_freed_bytes, span_bytes(page));
     sample_forget(page, 0);
+    leaks_swept(page_address(page), 0, 0, 1);
     keep = false;
   }
   atomic8_store_release(&s->gen, atomic32_load_relaxed(&heap.gen) & 0xff); /* pairs with span_is_swept */

@@ -1,5 +1,5 @@
 /* gc_debug.h - what a program, or whoever runs it, asks when something is wrong: figures for
- * monitoring, why an object is kept.
+ * monitoring, why an object is kept, what was dropped without being freed.
  * docs/diagnostics.md tells how to use it, and what the options and probes that go with it do. */
 #ifndef HOLDFAST_GC_DEBUG_H
 #define HOLDFAST_GC_DEBUG_H
@@ -29,6 +29,13 @@ GC_API int gc_print_metrics(FILE *to);
  * what writing set. Stops the program for as long as one processor takes to mark the heap, and takes 16 bytes per slot
  * while it does. Waits for a cycle that is under way. From any thread; not async-signal-safe. */
 GC_API int gc_why_alive(const void *p, FILE *to);
+
+/* In leak mode (GC_LEAKS=1): runs a collection, then tells on `to` what became unreachable so far without gc_free, by call stack
+ * as far as GC_PROFILE noted it (1: all) and otherwise by size, most bytes first: objects and bytes of their slots. Each
+ * object counts once. The same is told on stderr at exit. Kept for good by the program is no leak, and what a stale word
+ * keeps is not seen. In the child of a fork counting starts at 0. Not in leak mode: tells how to turn it on.
+ * Returns 0, or -1 when writing failed or memory is refused. From any thread; not async-signal-safe. */
+GC_API int gc_print_leaks(FILE *to);
 
 #ifdef __cplusplus
 }

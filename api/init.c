@@ -6,6 +6,7 @@
 #include "alloc/cache.h"
 #include "alloc/central.h"
 #include "alloc/compact.h"
+#include "alloc/leaks.h"
 #include "alloc/pageheap.h"
 #include "alloc/slotmap.h"
 #include "api/object.h"
@@ -45,8 +46,15 @@ static void after_fork_in_child(void) {
   collector_fork_child();
   dirty_fork_child();
   limits_fork_child();
+  leaks_forget();
   caches_fork_child();
   cycle_fork_unlock();
+}
+
+/* Diagnostics that were asked for. */
+static void debug_init(void) {
+  if (options.leaks && !leaks_init()) fatal("the system refuses memory for GC_LEAKS");
+  if (options.leaks) cycle_judged_hook = leaks_count;
 }
 
 /* Lower layers first; the handler before the first thread that it may meet. */
@@ -55,6 +63,7 @@ void gc_init(void) {
   initialised = true;
   options_read();
   sizeclass_init(options.one_past_end);
+  if (options.leaks) sizeclass_no_tiny(); /* one that shares a block cannot be freed */
   heap_reserve();
   if (!slotmap_init() || !pageheap_init()) fatal("the system refuses memory for the page tables");
   central_init();
@@ -68,6 +77,7 @@ void gc_init(void) {
   threads_init();
   pthread_atfork(before_fork, cycle_fork_unlock, after_fork_in_child);
   profile_init();
+  debug_init();
 }
 
 /* Before the program's own constructors, so that the thread that runs them is known as the main one. */

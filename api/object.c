@@ -6,6 +6,7 @@
 
 #include "alloc/cache.h"
 #include "alloc/central.h"
+#include "alloc/leaks.h"
 #include "alloc/pageheap.h"
 #include "alloc/sample.h"
 #include "alloc/slotmap.h"
@@ -56,6 +57,7 @@ static bool is_nothing(const void *p) { return p == NULL || p == (const void *)z
 static void free_large(const struct slot *s) {
   struct central_counts *counts = central_counts(s->sc);
   sample_forget(s->page, 0);
+  leaks_freed(s);
   if (slot_free_later(s->state)) return;
   while (!central_claim(s->sc, s->page)) span_wait_swept(s->page);
   atomic_add(&counts->freed, 1);
@@ -73,6 +75,7 @@ static void free_slot(const struct slot *s) {
 #if GC_DEBUG || GC_TORTURE
   memset(s->object, 0xdb, s->size); /* what is freed must look freed */
 #endif
+  leaks_freed(s);
   sample_forget(s->page, (unsigned)((size_t)(s->object - page_address(s->page)) / s->size));
   while (!central_free_slot(s->sc, s->page, s->state)) span_wait_swept(s->page);
 }

@@ -106,7 +106,8 @@ static void print_object(FILE *to, const struct path_step *s) {
 static void print_word(FILE *to, const struct path *p, size_t i) {
   uintptr_t word = path_step(p, i)->word;
   if (p->length > 2 * PATH_ENDS && i == p->length - PATH_ENDS)
-    fprintf(to, "  ... %zu objects not told ...\n  word at 0x%zx in the last of them\n", p->length - 2 * PATH_ENDS, (size_t)word);
+    fprintf(to, "  ... %zu objects not told ...\n  word at 0x%zx in the last of them\n", p->length - 2 * PATH_ENDS,
+            (size_t)word);
   else
     fprintf(to, "  word at +0x%zx in it\n", (size_t)(word - path_step(p, i - 1)->object));
 }
@@ -130,7 +131,9 @@ static void print_alive(FILE *to, const struct path *p) {
   print_root(to, p);
   print_steps(to, p);
   if (p->only_own_words)
-    fprintf(to, "  Nothing else keeps it: only by %zu such words on this stack, perhaps just the caller's own or left behind.\n",
+    fprintf(to,
+            "  Nothing else keeps it: only by %zu such words on this stack, perhaps just the caller's own or left "
+            "behind.\n",
             p->own_words);
   else if (p->only_stacks)
     fprintf(to, "  Only stacks keep it: the word may be a false pointer, such as one that was left behind.\n");

@@ -101,6 +101,7 @@ static struct {
 
 atomic_word cycle_trigger GC_OWN_DATA = UINT64_MAX;
 bool (*cycle_marked_hook)(void) GC_OWN_DATA;
+void (*cycle_judged_hook)(void) GC_OWN_DATA;
 
 /* While a cycle marks beside the program, every refill asks whether the thread owes it help.
  * heap.live counts a cached span as full. What caches held at the last cycle is no growth: with many idle
@@ -307,6 +308,7 @@ static void end_and_resume(uint64_t stopped_at) {
   ask_hook();
   if (cycle.current.beside && dirty_works()) check_everything(remark_check);
   check_everything(mark_verify);
+  if (cycle_judged_hook != NULL) cycle_judged_hook();
   make_marks_the_truth();
   check_everything(heapcheck);
   record_pause(os_now_ns() - stopped_at);

@@ -32,7 +32,8 @@ struct path {
   bool only_stacks;       /* no other root leads there */
   bool only_own_words;    /* nothing does but so many words on the caller's own stack */
   size_t own_words;
-  unsigned above_count; /* words from the first step's word up, when it lies on a stack: a return address is among them */
+  unsigned
+      above_count; /* words from the first step's word up, when it lies on a stack: a return address is among them */
   uintptr_t above[PATH_ABOVE];
 };
 

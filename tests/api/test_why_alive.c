@@ -33,8 +33,10 @@ static NOINLINE int ask(hidden h) {
   return result;
 }
 
-#define REQUIRE_TOLD(what) REQUIRE_MSG(strstr(text, what) != NULL, "line %d: \"%s\" is not in: %s", __LINE__, what, text)
-#define REQUIRE_NOT_TOLD(what) REQUIRE_MSG(strstr(text, what) == NULL, "line %d: \"%s\" is in: %s", __LINE__, what, text)
+#define REQUIRE_TOLD(what) \
+  REQUIRE_MSG(strstr(text, what) != NULL, "line %d: \"%s\" is not in: %s", __LINE__, what, text)
+#define REQUIRE_NOT_TOLD(what) \
+  REQUIRE_MSG(strstr(text, what) == NULL, "line %d: \"%s\" is in: %s", __LINE__, what, text)
 
 /* The addresses stand in this order, each in a line that says what is given. */
 static const char *require_object(const char *from, const char *before, hidden h, const char *after) {
@@ -140,7 +142,8 @@ static void path_from_tls(void) {
   scrubbed();
   REQUIRE(ask(h[1]) == 1);
   char line[100];
-  snprintf(line, sizeof line, "word at 0x%zx, thread-local storage of thread %ld (the caller)", (size_t)&in_tls, syscall(SYS_gettid));
+  snprintf(line, sizeof line, "word at 0x%zx, thread-local storage of thread %ld (the caller)", (size_t)&in_tls,
+           syscall(SYS_gettid));
   REQUIRE_TOLD(line);
 }
 
@@ -316,8 +319,8 @@ static void long_paths_are_shortened(void) {
   scrubbed();
   REQUIRE(ask(h[LONG - 1]) == 1);
   const char *at = require_object(text, "-> ", h[11], ", 64 bytes, scanned\n  ... 99976 objects not told ...\n");
-  snprintf(line, sizeof line, "  word at 0x%zx in the last of them\n   -> 0x%zx", (size_t)((struct node *)reveal(h[LONG - 13]) + 0) + 8 * ((LONG - 13) % 8),
-           (size_t)reveal(h[LONG - 12]));
+  snprintf(line, sizeof line, "  word at 0x%zx in the last of them\n   -> 0x%zx",
+           (size_t)((struct node *)reveal(h[LONG - 13]) + 0) + 8 * ((LONG - 13) % 8), (size_t)reveal(h[LONG - 12]));
   REQUIRE_MSG(strncmp(at, line, strlen(line)) == 0, "\"%s\" does not follow: %s", line, text);
 }
 
@@ -374,6 +377,4 @@ static const struct test_case cases[] = {
     {"errors", no_memory_and_full_disks, NULL},
 };
 
-int main(int argc, char **argv) {
-  return cases_main(argc, argv, "why_alive", cases, sizeof cases / sizeof *cases);
-}
+int main(int argc, char **argv) { return cases_main(argc, argv, "why_alive", cases, sizeof cases / sizeof *cases); }
