@@ -2,6 +2,7 @@
 #include "alloc/cache.h"
 
 #include "alloc/central.h"
+#include "alloc/guard.h"
 #include "alloc/inside.h"
 #include "alloc/leaks.h"
 #include "alloc/slotmap.h"
@@ -167,10 +168,11 @@ bool cache_refill_tiny(struct cache *c) {
 /* Diagnostics must know that these were never objects. Stops deferred since before the flag was looked at, so they are not swept
  * meanwhile; freeing them then clears `zeroed`. */
 static void dropped(char *base, size_t size, uint64_t slots) {
-  if (!leaks_wanted) return;
+  if (!leaks_wanted && !guards_on) return;
   for (; slots != 0; slots &= slots - 1) {
     struct slot s = slot_find(base + (unsigned)__builtin_ctzll(slots) * size);
     leaks_freed(&s);
+    if (guards_on) guard_drop(&s);
   }
 }
 

@@ -17,10 +17,10 @@ struct leaks {
   struct leak_tally by_class[SPAN_CLASSES]; /* without a call stack */
 };
 
-bool leaks_init(void);        /* GC_LEAKS; false: memory is refused */
-void leaks_count(void);       /* world stopped, marking finished, slots of dead objects white */
+bool leaks_init(void);                  /* GC_LEAKS; false: memory is refused */
+void leaks_count(void);                 /* world stopped, marking finished, slots of dead objects white */
 const struct leaks *leaks_so_far(void); /* NULL: not counted. Cycles kept out while it is read */
-void leaks_forget(void);      /* the child of a fork: what its parent leaked is its parent's */
+void leaks_forget(void);                /* the child of a fork: what its parent leaked is its parent's */
 
 extern bool leaks_wanted; /* [const] after init */
 void leaks_stamp(const struct slot *s);

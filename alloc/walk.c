@@ -17,7 +17,8 @@ static void walk_span(uint32_t page, unsigned colour, walk_visit *f, void *arg) 
   uint64_t slots[WALK_GROUPS] = {0}, any = 0;
   unsigned sc = span_class_of(page), n = sc < 2 ? 1 : span_class_slots(sc);
   uint32_t block = span_block(page);
-  for (unsigned g = 0; g < (n + 63) / 64; g++) slots[g] = group_equal(slotmap_group(block, g), colour) & group_valid(n, g);
+  for (unsigned g = 0; g < (n + 63) / 64; g++)
+    slots[g] = group_equal(slotmap_group(block, g), colour) & group_valid(n, g);
   if (sc >= 2) leave_out_held(page, sc, slots);
   for (unsigned g = 0; g < WALK_GROUPS; g++) any |= slots[g];
   if (any != 0) f(arg, page, slots);

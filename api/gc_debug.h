@@ -1,5 +1,6 @@
 /* gc_debug.h - what a program, or whoever runs it, asks when something is wrong: figures for
  * monitoring, why an object is kept, what was dropped without being freed.
+ * What writes where it should not is found by the option GC_DEBUG=1.
  * docs/diagnostics.md tells how to use it, and what the options and probes that go with it do. */
 #ifndef HOLDFAST_GC_DEBUG_H
 #define HOLDFAST_GC_DEBUG_H

@@ -6,9 +6,11 @@
 #include "alloc/cache.h"
 #include "alloc/central.h"
 #include "alloc/compact.h"
+#include "alloc/guard.h"
 #include "alloc/leaks.h"
 #include "alloc/pageheap.h"
 #include "alloc/slotmap.h"
+#include "api/fault.h"
 #include "api/object.h"
 #include "api/profile.h"
 #include "gc/background.h"
@@ -51,10 +53,18 @@ static void after_fork_in_child(void) {
   cycle_fork_unlock();
 }
 
+/* Quarantine first: what is in it is no leak. */
+static void on_judged(void) {
+  if (guards_on) guards_judge();
+  if (leaks_wanted) leaks_count();
+}
+
 /* Diagnostics that were asked for. */
 static void debug_init(void) {
   if (options.leaks && !leaks_init()) fatal("the system refuses memory for GC_LEAKS");
-  if (options.leaks) cycle_judged_hook = leaks_count;
+  if (options.debug && !guards_init()) fatal("the system refuses memory for GC_DEBUG");
+  if (options.leaks || options.debug) cycle_judged_hook = on_judged;
+  if (options.debug) cycle_over_hook = fault_tell_pending;
 }
 
 /* Lower layers first; the handler before the first thread that it may meet. */
@@ -62,7 +72,7 @@ void gc_init(void) {
   if (GC_LIKELY(initialised)) return;
   initialised = true;
   options_read();
-  sizeclass_init(options.one_past_end);
+  if (!options.debug) sizeclass_init(options.one_past_end);
   if (options.leaks) sizeclass_no_tiny(); /* one that shares a block cannot be freed */
   heap_reserve();
   if (!slotmap_init() || !pageheap_init()) fatal("the system refuses memory for the page tables");

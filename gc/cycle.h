@@ -29,6 +29,9 @@ extern bool (*cycle_marked_hook)(void);
  * that is the truth; what it blackens stays. As all code in a stop. Set at init, or NULL. */
 extern void (*cycle_judged_hook)(void);
 
+/* Called by whoever ran a cycle, and by whoever waited for it, when it is over and no lock is held. Set at init, or NULL. */
+extern void (*cycle_over_hook)(void);
+
 /* Returns when whoever was sweeping has filed what was in hand. Stops not deferred. */
 void cycle_wait_for_sweepers(void);
 

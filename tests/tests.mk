@@ -42,6 +42,7 @@ $(PUBLIC_TESTS_X): $(TEST_BIN)/%: %.cc $(TEST_HDR) $(LIBHOLDFAST_A) | $(TEST_BIN
 # The loader tells names of functions in the program only when they are exported.
 $(TEST_BIN)/test_profile: TEST_FLAGS += -rdynamic
 $(TEST_BIN)/test_why_alive: TEST_FLAGS += -rdynamic
+$(TEST_BIN)/test_guards: TEST_FLAGS += -rdynamic
 $(TEST_BIN)/test_leaks: TEST_FLAGS += -rdynamic
 
 # Loaded by test_dlopen, which finds it beside itself. Not linked with the library: it is a stranger.

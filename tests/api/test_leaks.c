@@ -46,7 +46,8 @@ static struct row row_of(const char *from, const char *what) {
 
 static void require_row(const char *from, const char *what, unsigned long objects, unsigned long size) {
   struct row r = row_of(from, what);
-  REQUIRE_MSG(r.objects <= objects && r.objects * 100 >= objects * 95, "%lu of %lu %s: %s", r.objects, objects, what, from);
+  REQUIRE_MSG(r.objects <= objects && r.objects * 100 >= objects * 95, "%lu of %lu %s: %s", r.objects, objects, what,
+              from);
   REQUIRE_MSG(r.bytes == r.objects * size, "%lu bytes: %s", r.bytes, from);
 }
 
@@ -117,7 +118,8 @@ static void freed_is_no_leak(void) {
   for (size_t i = 0; i < 200000; i++) {
     size_t at = rng_below(&r, N);
     gc_free(hold[at]);
-    hold[at] = i % 3 == 0 ? gc_alloc_noscan(1 + rng_below(&r, 200)) : gc_alloc(1 + rng_below(&r, i % 1000 == 0 ? 60000 : 500));
+    hold[at] =
+        i % 3 == 0 ? gc_alloc_noscan(1 + rng_below(&r, 200)) : gc_alloc(1 + rng_below(&r, i % 1000 == 0 ? 60000 : 500));
   }
   beside_end();
   for (size_t i = 0; i < N; i++) {
@@ -165,9 +167,14 @@ static void off(void) {
 }
 
 static const struct test_case cases[] = {
-    {"sites", sites_are_told, set_sites}, {"sizes", sizes_are_told, set_leaks},  {"freed", freed_is_no_leak, set_sites},
-    {"freed-sizes", freed_is_no_leak, set_leaks}, {"fork", child_starts_at_nothing, set_sites}, {"off", off, NULL},
-    {"exit", told_at_exit, set_sites},    {"exit-none", nothing_at_exit, set_sites},
+    {"sites", sites_are_told, set_sites},
+    {"sizes", sizes_are_told, set_leaks},
+    {"freed", freed_is_no_leak, set_sites},
+    {"freed-sizes", freed_is_no_leak, set_leaks},
+    {"fork", child_starts_at_nothing, set_sites},
+    {"off", off, NULL},
+    {"exit", told_at_exit, set_sites},
+    {"exit-none", nothing_at_exit, set_sites},
 };
 
 /* What the report at exit says on stderr, and nothing when it was not asked for. */
@@ -178,8 +185,8 @@ START_TEST(report_at_exit) {
   REQUIRE_MSG(strncmp(probe.err, "holdfast: leaks: ", 17) == 0, "stderr: %s", probe.err);
   require_row(probe.err, "allocated by f_dropped+", N, 48);
   probe_run(&probe, "exit-none", NULL, 0);
-  REQUIRE_MSG(strcmp(probe.err, "holdfast: no leaks: nothing became unreachable that was not freed\n") == 0, "stderr: %s",
-              probe.err);
+  REQUIRE_MSG(strcmp(probe.err, "holdfast: no leaks: nothing became unreachable that was not freed\n") == 0,
+              "stderr: %s", probe.err);
   probe.prepare = NULL;
   probe_run(&probe, "exit", NULL, 0);
   REQUIRE_MSG(probe.err[0] == '\0', "stderr: %s", probe.err);

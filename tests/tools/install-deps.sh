@@ -30,7 +30,7 @@ else
     need systemtap-sdt-dev header sys/sdt.h
     need libjemalloc-dev header jemalloc/jemalloc.h
   else
-    missing="$missing libatomic-ops-dev check libjemalloc-dev"
+    missing="$missing libatomic-ops-dev check systemtap-sdt-dev libjemalloc-dev"
   fi
 fi
 [ -n "$missing" ] || exit 0
