@@ -14,9 +14,9 @@
 #define GONE 0xdb /* as what debug builds poison with */
 #define GONE_WORD ((uintptr_t)0xdbdbdbdbdbdbdbdbu)
 #define DISGUISE ((uintptr_t)0xfdc0ffee00000000u) /* sizes have 48 bits: never an address */
-#define RING 16384                 /* freed objects in quarantine */
-#define RING_BYTES (16 * MIB)      /* of their slots; one larger than that waits for the next */
-#define TAIL (2 * sizeof(uintptr_t)) /* of a slot: the trailer and what lies before the next object */
+#define RING 16384                                /* freed objects in quarantine */
+#define RING_BYTES (16 * MIB)                     /* of their slots; one larger than that waits for the next */
+#define TAIL (2 * sizeof(uintptr_t))              /* of a slot: the trailer and what lies before the next object */
 
 struct retired {
   char *object;

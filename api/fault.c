@@ -18,13 +18,15 @@ void fault_tell(const struct guard_fault *f, const char *found_by) {
   char object[128], site[320], neighbour[64] = "";
   describe(object, sizeof object, f);
   if (f->kind == GUARD_OVERRUN && f->first + sizeof(uintptr_t) >= f->slot)
-    format_text(neighbour, sizeof neighbour, ", or the one at %p before its start", (const void *)(f->object + f->slot));
+    format_text(neighbour, sizeof neighbour, ", or the one at %p before its start",
+                (const void *)(f->object + f->slot));
   if (profile_site_name(site, sizeof site, f->site) == 0)
     format_text(site, sizeof site, "%s", "a call that GC_PROFILE=1 would have noted");
   if (f->kind == GUARD_OVERRUN)
     fatal("%s found the %s overwritten behind its end, from +%zu on%s; allocated by %s", found_by, object, f->first,
           neighbour, site);
-  fatal("%s found the freed %s overwritten after gc_free, from +%zu on; allocated by %s", found_by, object, f->first, site);
+  fatal("%s found the freed %s overwritten after gc_free, from +%zu on; allocated by %s", found_by, object, f->first,
+        site);
 }
 
 void fault_tell_pending(void) {

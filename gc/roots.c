@@ -71,20 +71,22 @@ static struct range mapping_of(const char *p) {
   return mapping;
 }
 
+typedef void range_visit(void *arg, struct range r);
+
 /* A thread on a signal stack or a coroutine's: that stack from the stack pointer up, and all of its normal
  * stack, since where that one was left is not known. */
-static void add_other_stack(const struct thread *t) {
+static void walk_other_stack(const struct thread *t, range_visit *f, void *arg) {
   struct range other = t->other_stack;
   if (other.lo == NULL) other = (struct range){t->sp, mapping_of(t->sp).hi};
-  add_range(NULL, other);
-  add_range(NULL, (struct range){mapping_of(t->stack_base - 1).lo, t->stack_base});
+  f(arg, other);
+  f(arg, (struct range){mapping_of(t->stack_base - 1).lo, t->stack_base});
 }
 
-static void add_stack(const struct thread *t) {
+static void walk_stack(const struct thread *t, range_visit *f, void *arg) {
   if (t->other_stack.lo == NULL && t->sp >= t->stack_lo && t->sp < t->stack_base)
-    add_range(NULL, (struct range){t->sp, t->stack_base});
+    f(arg, (struct range){t->sp, t->stack_base});
   else
-    add_other_stack(t);
+    walk_other_stack(t, f, arg);
 }
 
 static void add_thread(struct thread *t) {
@@ -93,7 +95,7 @@ static void add_thread(struct thread *t) {
   add_range(NULL, (struct range){(char *)&t->start_arg, (char *)(&t->start_arg + 1)});
   if (t->state != THREAD_RUNNING) return;
   images_walk_tls(t, add_range, NULL);
-  add_stack(t);
+  walk_stack(t, add_range, NULL);
   roots.stack_bytes += roots.bytes - before;
 }
 
@@ -132,16 +134,11 @@ static void look_in(void *arg, struct range r) {
   if (lies_in(l->at, r)) l->found = r;
 }
 
-/* The stack around a word, of the ones that add_stack lists. */
+/* The stack around a word. */
 static struct range stack_around(const struct thread *t, const char *at) {
-  const struct range none = {NULL, NULL}, normal = {t->stack_lo, t->stack_base};
-  if (t->state != THREAD_RUNNING) return none;
-  if (t->other_stack.lo != NULL && lies_in(at, t->other_stack)) return t->other_stack;
-  bool on_it = lies_in(t->sp, normal) && t->other_stack.lo == NULL;
-  if (lies_in(at, normal)) return on_it ? (struct range){t->sp, t->stack_base} : normal;
-  if (on_it || t->other_stack.lo != NULL) return none;
-  struct range used = {t->sp, mapping_of(t->sp).hi};
-  return lies_in(at, used) ? used : none;
+  struct look_up l = {at, {NULL, NULL}};
+  if (t->state == THREAD_RUNNING) walk_stack(t, look_in, &l);
+  return l.found;
 }
 
 bool roots_is_stack(const char *at) {

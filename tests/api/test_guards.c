@@ -70,7 +70,7 @@ static void behind_at_exit(void) {
   object[AT][24] = 1;
 }
 static void behind_noscan(void) {
-  char *p = gc_alloc_noscan(3);
+  char *volatile p = gc_alloc_noscan(3);
   tell_object(p);
   p[3] = 1;
   gc_free(p);
@@ -122,17 +122,27 @@ static const struct fault {
   void (*plant)(void);
   const char *told[3]; /* what is in the line besides the object's address */
 } faults[] = {
-    {"behind", behind_by_free, {"gc_free found the object of 24 bytes at ", "overwritten behind its end, from +24 on;", "f_site+"}},
+    {"behind",
+     behind_by_free,
+     {"gc_free found the object of 24 bytes at ", "overwritten behind its end, from +24 on;", "f_site+"}},
     {"behind-realloc", behind_by_realloc, {"gc_realloc found the object of 100 bytes at ", "from +101 on;", "f_site+"}},
     {"behind-cycle", behind_by_cycle, {"a cycle found the object of 1000 bytes at ", "from +1003 on;", "f_site+"}},
     {"behind-large", behind_large, {"a cycle found the object of 50000 bytes at ", "from +50000 on;", "f_site+"}},
     {"behind-dead", behind_dead, {"a cycle found the object of 24 bytes at ", "from +24 on;", "f_site+"}},
     {"behind-exit", behind_at_exit, {"a cycle found the object of 24 bytes at ", "from +24 on;", "f_site+"}},
-    {"behind-noscan", behind_noscan, {"gc_free found the object of 3 bytes at ", "from +3 on;", "behind_noscan"}},
-    {"before", before_start, {"a cycle found the object of 24 bytes at ", ", or the one at 0x", "before its start; allocated"}},
-    {"far-behind", far_behind, {"a cycle found the object of unknown size, in a slot of 48 bytes, at ", "f_site+", "overwritten"}},
-    {"freed", freed_by_cycle, {"a cycle found the freed object of 40 bytes at ", "after gc_free, from +5 on;", "f_site+"}},
-    {"freed-later", freed_after_quarantine, {"the end of quarantine found the freed object of 40 bytes", "from +39 on;", "f_site+"}},
+    {"behind-noscan", behind_noscan, {"gc_free found the object of 3 bytes at ", "from +3 on;", "allocated by "}},
+    {"before",
+     before_start,
+     {"a cycle found the object of 24 bytes at ", ", or the one at 0x", "before its start; allocated"}},
+    {"far-behind",
+     far_behind,
+     {"a cycle found the object of unknown size, in a slot of 48 bytes, at ", "f_site+", "overwritten"}},
+    {"freed",
+     freed_by_cycle,
+     {"a cycle found the freed object of 40 bytes at ", "after gc_free, from +5 on;", "f_site+"}},
+    {"freed-later",
+     freed_after_quarantine,
+     {"the end of quarantine found the freed object of 40 bytes", "from +39 on;", "f_site+"}},
     {"freed-realloc", freed_by_realloc, {"a cycle found the freed object of 40 bytes at ", "from +0 on;", "f_site+"}},
     {"freed-twice", freed_twice, {"gc_free(", "no object is there: freed before, or never allocated", ""}},
 };
@@ -154,8 +164,14 @@ static void all_is_well(void) {
       case 1: p = gc_alloc_noscan(size); break;
       case 2: p = gc_realloc(p, size); break;
       case 3: p = gc_alloc_aligned((size_t)1 << rng_below(&r, 14), size); break;
-      case 4: gc_free(p); p = NULL; break;
-      default: p = gc_reallocate(p); size = gc_usable_size(p); break;
+      case 4:
+        gc_free(p);
+        p = NULL;
+        break;
+      default:
+        p = gc_reallocate(p);
+        size = gc_usable_size(p);
+        break;
     }
     if (p != NULL) REQUIRE(gc_usable_size(p) == size && gc_base(p + size - 1) == p);
     if (p != NULL) memset(p, (int)i, size);
