@@ -75,7 +75,9 @@
 #define SURVIVORS_BLACK 250    /* of 1000 births: from here on they are better born black */
 #define PRESSURE_PERCENT 90    /* of the soft limit: live bytes that the program is told of */
 #define NS_PER_DIRTY_PAGE 1000 /* to look at its objects again, in a stop, by two markers */
-#define NEARLY 2               /* stops so much too long are tried all the same, before writers are slowed */
+/* Times GC_MAX_PAUSE_US that a stop may take before writers are slowed instead: turns of slowing them become as long, and there
+ * are 20 of them. */
+#define NEARLY TURN_MOST
 
 static struct {
   struct lock lock;
