@@ -60,7 +60,7 @@ static GC_NO_SANITIZE size_t first_other(const char *p, size_t from, size_t to, 
 }
 
 void guard_set(char *p, size_t slot, size_t size) {
-  memory_show(p, size); /* a sweep may have left it hidden */
+  memory_show(p, slot);
   fill(p + size, slot - size, RED);
   set_trailer(p, slot, DISGUISE ^ size);
   memory_hide(p + size, slot - size);
@@ -116,6 +116,7 @@ bool guard_retire(const struct slot *s) {
   if (ours) {
     guards.ring[(guards.first + guards.count++) % RING] = (struct retired){s->object, size};
     guards.bytes += s->size;
+    memory_show(s->object, s->size);
     fill(s->object, s->size, GONE);
     memory_hide(s->object, s->size);
   }

@@ -25,18 +25,18 @@ static struct node *push(struct node *list, int i) {
   return n;
 }
 
-static void plant_overrun(struct node *n, size_t at) { ((char *)n)[at] = 1; }
-static void plant_write_after_free(struct node *n) { n->text[0] = 1; }
+__attribute__((noinline, noclone)) static void plant_overrun(struct node *n, size_t at) { ((char *)n)[at] = 1; }
+__attribute__((noinline, noclone)) static void plant_write_after_free(struct node *n) { n->text[0] = 1; }
 
 int main(int argc, char **argv) {
   struct node *list = NULL;
   long sum = 0;
-  for (int i = 0; i < 200000; i++) {
+  for (int i = 0; i < ROUNDS; i++) {
     list = push(i % 1000 == 0 ? NULL : list, i);
-    if (i % 50000 == 0) gc_collect();
+    if (i % (ROUNDS / 4) == 0) gc_collect();
   }
   for (struct node *n = list; n != NULL; n = n->next) sum += atoi(n->text + 5);
-  if (sum != 199499500) return 2; /* the sum of 199000 to 199999 */
+  if (sum != 1000L * ROUNDS - 500500) return 2; /* the last 1000 numbers below ROUNDS */
   if (argc > 1 && strcmp(argv[1], "overrun") == 0) plant_overrun(list, sizeof *list);
   if (argc > 1 && strcmp(argv[1], "after-free") == 0) {
     struct node *volatile n = list->next;
@@ -49,7 +49,7 @@ int main(int argc, char **argv) {
 }
 C
 build() { ${CC:-gcc} -g -O1 -fno-inline "$@" -Iapi "$scratch/program.c" -o "$scratch/program" "$library" -pthread -ldl; }
-reported() { # reported WORD COMMAND...: it fails, and says WORD and the function where the fault was planted
+reported() { # reported WORD PLACE COMMAND...: it fails, and says WORD and PLACE, where the fault was planted
   word=$1 place=$2
   shift 2
   if "$@" >"$scratch/said" 2>&1; then echo "not reported: $*"; cat "$scratch/said"; exit 1; fi
@@ -57,7 +57,7 @@ reported() { # reported WORD COMMAND...: it fails, and says WORD and the functio
 }
 
 export ASAN_OPTIONS=detect_stack_use_after_return=0:detect_leaks=0
-build -fsanitize=address
+build -fsanitize=address -DROUNDS=200000
 "$scratch/program"
 GC_DEBUG=1 "$scratch/program"
 export GC_DEBUG=1
@@ -65,3 +65,18 @@ reported use-after-poison plant_overrun "$scratch/program" overrun
 reported use-after-poison plant_write_after_free "$scratch/program" after-free
 unset GC_DEBUG
 echo "address sanitizer: ok"
+
+if ! command -v valgrind >/dev/null 2>&1; then
+  echo "valgrind: not here, not checked"
+  exit 0
+fi
+valgrind="valgrind -q --error-exitcode=9 --suppressions=api/holdfast.supp"
+build -DROUNDS=20000
+GC_CONCURRENT=off $valgrind "$scratch/program"
+export GC_DEBUG=1 GC_CONCURRENT=off
+$valgrind "$scratch/program"
+if [ -e /usr/include/valgrind/memcheck.h ]; then
+  reported "Invalid write" "program.c:" $valgrind "$scratch/program" overrun
+  reported "Invalid write" "program.c:" $valgrind "$scratch/program" after-free
+fi
+echo "valgrind: ok"

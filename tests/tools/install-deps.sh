@@ -23,6 +23,7 @@ else
   need python3 command -v python3
   need python3-prometheus-client test -d /usr/lib/python3/dist-packages/prometheus_client
   need clang command -v clang
+  need valgrind command -v valgrind
   need clang-format command -v clang-format
   if command -v gcc >/dev/null 2>&1; then
     need libatomic-ops-dev header atomic_ops.h
