@@ -31,6 +31,8 @@ run "generated files" make -s check-generated
 run "gcc, no warnings" make -s $jobs all
 run "clang, no warnings" make -s $jobs CC=clang all
 run "symbols" sh tests/tools/check-symbols.sh build/release/libholdfast.a "$(echo build/release/libholdfast.so.*)"
+run "probes" sh tests/tools/check-probes.sh build/release/libholdfast.so.*
+run "sanitizers and valgrind" sh tests/tools/check-sanitize.sh build/release/libholdfast.a
 run "install" sh tests/tools/check-install.sh
 for build in debug release; do
   run "tests, $build" make -s $jobs BUILD=$build check
