@@ -57,8 +57,8 @@ void gc_init(void) {
   sizeclass_init(options.one_past_end);
   heap_reserve();
   if (!slotmap_init() || !pageheap_init()) fatal("the system refuses memory for the page tables");
-  central_init();
-  compact_init();
+  central_init(0, TYPED_FIRST);
+  compact_init(0, TYPED_FIRST);
   trace_init();
   cycle_init();
   thread_exit_hook = on_thread_exit;

@@ -6,11 +6,12 @@
 
 #include "alloc/cache.h"
 #include "alloc/central.h"
+#include "alloc/layout.h"
 #include "alloc/pageheap.h"
 #include "alloc/sample.h"
 #include "alloc/slotmap.h"
 #include "alloc/sweep.h"
-#include "gc_alloc.h"
+#include "gc_typed.h"
 #include "runtime/options.h"
 
 static bool slot_is_free(const atomic_u8 *state) {
@@ -85,6 +86,8 @@ void gc_free(void *p) {
   library_leave();
 }
 
+static size_t usable(const struct slot *s) { return span_class_is_typed(s->sc) ? layout_room(s) : s->size; }
+
 size_t gc_usable_size(const void *p) {
   if (is_nothing(p)) return 0;
   library_enter();
@@ -92,14 +95,17 @@ size_t gc_usable_size(const void *p) {
   bool tiny = s.object != NULL && object_is_tiny_block(&s);
   library_leave();
   if (tiny) return 1;
-  return s.object == p ? s.size : 0;
+  return s.object == p ? usable(&s) : 0;
 }
 
 /* Staying is right when the slot is neither too small nor more than twice what is needed, and aligned as a
  * new object of that size would be: slots of 24 bytes are not for 9 to 16. */
 static bool fits_in_place(const struct slot *s, size_t size) {
+  size_t room = usable(s);
   if (s->size == 24 && size <= 16) return false;
-  return size + (size_t)options.one_past_end <= s->size && (size > s->size / 2 || s->size <= 16) && size > 0;
+  if (span_class_is_typed(s->sc))
+    return size <= room && (size > room / 2 || s->size <= 32); /* one past the end is in it */
+  return size + (size_t)options.one_past_end <= room && (size > room / 2 || room <= 16) && size > 0;
 }
 
 /* A tiny object's own size is not known, so up to the end of its block is copied; the new one may lie in the
@@ -112,9 +118,16 @@ static GC_ENTRY void *move_tiny(const char *p, size_t old, size_t size) {
   return q;
 }
 
+static const struct gc_layout *expect_layout(const struct slot *s) {
+  const struct gc_layout *l = layout_of(s);
+  if (l == NULL) fatal("gc_realloc(%p): its layout was overwritten; the object has %zu bytes", s->object, usable(s));
+  return l;
+}
+
 static GC_ENTRY void *move_object(const struct slot *s, const void *p, size_t size) {
-  void *q = s->sc & NOSCAN ? gc_alloc_noscan(size) : gc_alloc(size);
-  if (q != NULL) memcpy(q, p, min_size(s->size, size));
+  const struct gc_layout *l = span_is_typed(s->page) ? expect_layout(s) : NULL;
+  void *q = span_class_is_noscan(s->sc) ? gc_alloc_noscan(size) : gc_alloc_typed(size, l);
+  if (q != NULL) memcpy(q, p, min_size(usable(s), size));
   return q;
 }
 

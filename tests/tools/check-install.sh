@@ -10,6 +10,7 @@ cat >"$scratch/use.c" <<'C'
 #include <gc_alloc.h>
 #include <gc_frag.h>
 #include <gc_stats.h>
+#include <gc_typed.h>
 #include <stdio.h>
 int main(void) {
   static struct gc_frag frag;
@@ -19,6 +20,7 @@ int main(void) {
   gc_collect();
   gc_read_stats(&stats);
   gc_read_frag(&frag);
+  if (gc_alloc_typed(24, gc_layout_offsets(24, NULL, 0)) == NULL) return 1;
   return stats.num_gc == 1 && frag.total.objects == stats.heap_objects ? 0 : 1;
 }
 C
