@@ -90,13 +90,12 @@ static NOINLINE void one_word(struct rng *r, size_t period, uint64_t *bits, size
   }
   scrub_stack();
   gc_collect();
-  size_t named = 0, others = 0, others_left = 0;
+  size_t others = 0, others_left = 0;
   for (size_t i = 0; i < n; i++) {
     size_t at = word[i] % period;
     bool is_named = (bits[at / 64] >> at % 64 & 1) != 0, gone = gc_base(reveal(h[i])) == NULL;
     REQUIRE_MSG(!is_named || (!gone && pattern_ok(reveal(h[i]), 32, i)), "word %zu of %zu, period %zu: lost", word[i],
                 size / WORD, period);
-    named += is_named;
     others += !is_named;
     others_left += !is_named && !gone;
   }
