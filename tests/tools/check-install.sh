@@ -11,6 +11,7 @@ cat >"$scratch/use.c" <<'C'
 #include <gc_debug.h>
 #include <gc_frag.h>
 #include <gc_stats.h>
+#include <gc_typed.h>
 #include <gc_weak.h>
 #include <stdio.h>
 int main(void) {
@@ -21,6 +22,7 @@ int main(void) {
   gc_collect();
   gc_read_stats(&stats);
   gc_read_frag(&frag);
+  if (gc_alloc_typed(24, gc_layout_offsets(24, NULL, 0)) == NULL) return 1;
   return stats.num_gc == 1 && frag.total.objects == stats.heap_objects ? 0 : 1;
 }
 C
