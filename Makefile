@@ -129,7 +129,7 @@ install: all
 	install -m 755 $(LIBHOLDFAST_SO) $(DESTDIR)$(PREFIX)/lib/libholdfast.so.$(VERSION)
 	ln -sf libholdfast.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libholdfast.so.$(SOVERSION)
 	ln -sf libholdfast.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib/libholdfast.so
-	install -m 644 api/gc_alloc.h api/gc_stats.h api/gc_frag.h $(DESTDIR)$(PREFIX)/include/
+	install -m 644 api/gc_alloc.h api/gc_stats.h api/gc_frag.h api/gc_thread.h $(DESTDIR)$(PREFIX)/include/
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' api/holdfast.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/holdfast.pc
 
 clean:

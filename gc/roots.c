@@ -6,6 +6,7 @@
 #include "runtime/lock.h"
 #include "runtime/meta.h"
 #include "runtime/os.h"
+#include "runtime/stacks.h"
 #include "runtime/thread.h"
 #include "runtime/world.h"
 
@@ -65,35 +66,13 @@ static void add_range(void *arg, struct range r) {
   }
 }
 
-static struct range mapping_of(const char *p) {
-  struct range mapping;
-  if (!os_mapping_of(p, &mapping)) fatal("the stack of a thread is not mapped");
-  return mapping;
-}
-
-/* A thread on a signal stack or a coroutine's: that stack from the stack pointer up, and all of its normal
- * stack, since where that one was left is not known. */
-static void add_other_stack(const struct thread *t) {
-  struct range other = t->other_stack;
-  if (other.lo == NULL) other = (struct range){t->sp, mapping_of(t->sp).hi};
-  add_range(NULL, other);
-  add_range(NULL, (struct range){mapping_of(t->stack_base - 1).lo, t->stack_base});
-}
-
-static void add_stack(const struct thread *t) {
-  if (t->other_stack.lo == NULL && t->sp >= t->stack_lo && t->sp < t->stack_base)
-    add_range(NULL, (struct range){t->sp, t->stack_base});
-  else
-    add_other_stack(t);
-}
-
 static void add_thread(struct thread *t) {
   uint64_t before = roots.bytes;
   if (t->state == THREAD_DEAD) return;
   add_range(NULL, (struct range){(char *)&t->start_arg, (char *)(&t->start_arg + 1)});
   if (t->state != THREAD_RUNNING) return;
   images_walk_tls(t, add_range, NULL);
-  add_stack(t);
+  stacks_walk_thread(t, add_range, NULL);
   roots.stack_bytes += roots.bytes - before;
 }
 
@@ -115,6 +94,9 @@ void roots_stop_and_gather(char *sp, bool brief) {
   roots.bytes = roots.stack_bytes = 0;
   images_stop_and_walk(on_locked_images, add_range, NULL);
   for (struct thread *t = threads_first(); t != NULL; t = threads_next(t)) add_thread(t);
+  uint64_t before = roots.bytes;
+  stacks_walk_left(add_range, NULL);
+  roots.stack_bytes += roots.bytes - before;
   for (size_t i = 0; i < roots.user.count; i++) add_range(NULL, roots.user.at[i]);
 }
 
@@ -140,12 +122,18 @@ static void hint_range(void *unused, struct range r) {
 }
 
 /* Through the kernel: a thread that ended without telling us may have no stack any more. */
+static void hint_copied(void *unused, struct range r) {
+  static char copy[HINT_STACK] GC_OWN_DATA; /* [L:CYCLE] */
+  size_t used = round_down(min_size((size_t)(r.hi - r.lo), HINT_STACK), sizeof(uintptr_t));
+  (void)unused;
+  if (os_read_memory(copy, r.lo, used)) hint_words(copy, copy + used);
+}
+
 static void hint_stack(const struct thread *t) {
-  static char copy[HINT_STACK] GC_OWN_DATA;
   bool known = t->sp >= t->stack_lo && t->sp < t->stack_base;
   size_t used = known ? (size_t)(t->stack_base - t->sp) : HINT_STACK;
   used = round_down(min_size(min_size(used, HINT_STACK), (size_t)(t->stack_base - t->stack_lo)), sizeof(uintptr_t));
-  if (os_read_memory(copy, t->stack_base - used, used)) hint_words(copy, copy + used);
+  hint_copied(NULL, (struct range){t->stack_base - used, t->stack_base});
 }
 
 void roots_hint(bool stacks) {
@@ -156,6 +144,7 @@ void roots_hint(bool stacks) {
   for (struct thread *t = threads_first(); stacks && t != NULL; t = threads_next(t))
     if (t->state == THREAD_RUNNING) hint_stack(t);
   threads_unlock();
+  if (stacks) stacks_hint(hint_copied, NULL);
   lock_acquire(&roots.lock); /* nor the program its range */
   for (size_t i = 0; i < roots.user.count; i++) hint_range(NULL, roots.user.at[i]);
   lock_release(&roots.lock);

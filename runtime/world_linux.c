@@ -26,6 +26,7 @@ static struct {
   atomic_u32 mutators;  /* [A; written STW] threads stopped by the current stop; late leavers of the last one read it */
   atomic_u32 busy;      /* [A; written STW] of these, the ones that were busy */
   atomic_u32 brief;     /* [A; written STW] 1: the stop is expected to be short */
+  unsigned held;        /* [L:THREADS] blocked threads that this stop holds */
 } world GC_OWN_DATA;
 
 int world_signal(void) { return world.signal; }
@@ -87,10 +88,16 @@ static void park(struct thread *t, char *sp) {
 }
 
 /* On a signal stack both stacks count: what runs here, and whatever was interrupted on the normal one. */
-static void note_signal_stack(struct thread *t, char *sp, const stack_t *alt) {
+static struct range signal_stack_at(char *sp, const stack_t *alt) {
   char *lo = alt->ss_sp;
   bool on_it = !(alt->ss_flags & SS_DISABLE) && lo != NULL && sp >= lo && sp < lo + alt->ss_size;
-  t->other_stack = on_it ? (struct range){sp, lo + alt->ss_size} : (struct range){NULL, NULL};
+  return on_it ? (struct range){sp, lo + alt->ss_size} : (struct range){NULL, NULL};
+}
+
+static struct range own_signal_stack_at(char *sp) {
+  stack_t alt = {0};
+  sigaltstack(NULL, &alt);
+  return signal_stack_at(sp, &alt);
 }
 
 struct stopped_at {
@@ -100,7 +107,7 @@ struct stopped_at {
 
 static void park_in_handler(char *sp, void *arg) {
   struct stopped_at *at = arg;
-  note_signal_stack(at->thread, sp, at->signal_stack);
+  at->thread->other_stack = signal_stack_at(sp, at->signal_stack);
   park(at->thread, sp);
 }
 
@@ -123,10 +130,8 @@ static void on_stop_signal(int signal, siginfo_t *info, void *context) {
 
 static void park_here(char *sp, void *arg) {
   struct thread *t = arg;
-  stack_t alt = {0};
   if (!world_is_stopped()) return;
-  sigaltstack(NULL, &alt);
-  note_signal_stack(t, sp, &alt);
+  t->other_stack = own_signal_stack_at(sp);
   park(t, sp);
 }
 
@@ -140,6 +145,51 @@ GC_NOINLINE void world_with_spilled_registers(void (*f)(char *sp, void *arg), vo
   __builtin_unwind_init();
   call_below(f, arg);
   __asm__ volatile("" ::: "memory");
+}
+
+struct leaving {
+  struct left_at *at;
+  const char *top;
+};
+
+/* The frames between are ours and small; only a build that makes them very large would not fit. */
+static GC_NO_SANITIZE void copy_frames(char *sp, void *arg) {
+  struct leaving *l = arg;
+  size_t words = (size_t)(l->top - sp) / sizeof(uintptr_t);
+  GC_ASSERT(words <= LEFT_WORDS);
+  for (size_t i = 0; i < words; i++) l->at->spilled[i] = racy_load_word(sp + i * sizeof(uintptr_t));
+  l->at->words = words;
+}
+
+void world_note_left(struct left_at *at, char *top) {
+  struct leaving l = {at, top};
+  world_with_spilled_registers(copy_frames, &l);
+  at->sp = top;
+}
+
+/* ---- threads that are blocked ---- */
+
+/* The stopper's exchange sees what is written before the release. A stop that begins earlier has sent the signal, or will,
+ * and finds the thread in its system call like any other. */
+void thread_block(char *top) {
+  struct thread *t = thread_register_self();
+  t->blocked_other_stack = own_signal_stack_at(top);
+  world_note_left(&t->blocked_at, top);
+  TORTURE_STEP();
+  atomic32_store_release(&t->blocked, THREAD_BLOCKED);
+}
+
+/* The number of the last resume is read first: a stop that is over by the time of the wait has changed it. */
+void thread_unblock(void) {
+  struct thread *t = tl_thread;
+  if (t == NULL || atomic32_load_relaxed(&t->blocked) == THREAD_NOT_BLOCKED)
+    fatal("gc_blocking_end without gc_blocking_begin");
+  for (;;) {
+    unsigned resumed = atomic32_load_acquire(&world.resumed);
+    TORTURE_STEP();
+    if (atomic32_cas(&t->blocked, THREAD_BLOCKED, THREAD_NOT_BLOCKED)) return;
+    os_futex_wait(&world.resumed, resumed, 0);
+  }
 }
 
 void world_init(void) {
@@ -168,11 +218,31 @@ static void drop_dead(struct thread *t, unsigned stop) {
   atomic32_sub(&world.missing, 1);
 }
 
-static bool expects(const struct thread *t) { return t->state == THREAD_RUNNING && t != tl_thread; }
+static bool expects(const struct thread *t) {
+  return t->state == THREAD_RUNNING && t != tl_thread && atomic32_load_relaxed(&t->blocked) != THREAD_HELD;
+}
 
-static void count_running(void) {
+/* It counts as stopped, so that a signal of an earlier stop that comes late does not acknowledge this one. A thread that
+ * we did not create may have ended in its call, with nobody to tell; its stack may be gone. */
+static void hold_blocked(struct thread *t, unsigned stop) {
+  if (t->state != THREAD_RUNNING || !atomic32_cas(&t->blocked, THREAD_BLOCKED, THREAD_HELD)) return;
+  atomic32_store_release(&t->stopped, stop);
+  world.held++;
+  if (t->start == NULL && os_signal_thread(t->tid, 0) == ESRCH) t->state = THREAD_DEAD;
+}
+
+static void let_go_blocked(void) {
+  if (world.held == 0) return;
+  for (struct thread *t = threads_first(); t != NULL; t = threads_next(t))
+    if (atomic32_load_relaxed(&t->blocked) == THREAD_HELD)
+      atomic32_store_release(&t->blocked, THREAD_BLOCKED); /* pairs with thread_unblock: sees the new heap state */
+}
+
+static void count_running(unsigned stop) {
   unsigned running = 0, busy = 0;
+  world.held = 0;
   for (struct thread *t = threads_first(); t != NULL; t = threads_next(t)) {
+    hold_blocked(t, stop);
     running += expects(t);
     if (!expects(t)) continue;
     uint64_t entries = atomic_load_relaxed(&t->entries);
@@ -214,7 +284,7 @@ void world_stop(char *sp, bool brief) {
   struct thread *self = tl_thread;
   threads_lock();
   unsigned stop = atomic32_load_relaxed(&world.requested) + 1;
-  count_running();
+  count_running(stop);
   atomic32_store_relaxed(&world.brief, brief);
   atomic32_store_release(&world.requested, stop); /* pairs with the acquire in park: missing is set */
   full_fence();                                   /* see park */
@@ -223,9 +293,7 @@ void world_stop(char *sp, bool brief) {
     wait_for_all(stop);
   }
   if (self == NULL) return;
-  stack_t alt = {0};
-  sigaltstack(NULL, &alt);
-  note_signal_stack(self, sp, &alt);
+  self->other_stack = own_signal_stack_at(sp);
   self->sp = sp;
   atomic32_store_relaxed(&self->stopped, stop);
 }
@@ -233,8 +301,9 @@ void world_stop(char *sp, bool brief) {
 void world_start(void) {
   unsigned stop = atomic32_load_relaxed(&world.requested);
   unsigned parked = atomic32_load_relaxed(&world.mutators);
+  let_go_blocked();
   atomic32_store_release(&world.resumed, stop); /* pairs with park's acquire: sees the new heap state */
-  if (parked != 0) os_futex_wake(&world.resumed, ~0u >> 1);
+  if (parked + world.held != 0) os_futex_wake(&world.resumed, ~0u >> 1);
   threads_bury();
   threads_unlock();
 }
