@@ -5,6 +5,7 @@
 #include <linux/membarrier.h>
 #include <sched.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -197,7 +198,9 @@ void world_init(void) {
   world.signal = options.signal != 0 ? options.signal : SIGRTMAX - 6;
   action.sa_sigaction = on_stop_signal;
   action.sa_flags = SA_SIGINFO | SA_RESTART; /* on the interrupted stack: no SA_ONSTACK */
-  sigfillset(&action.sa_mask);               /* no handler of the program runs on top of a parked thread */
+  /* No handler of the program runs on top of a parked thread, nor the C library's: sigfillset would leave out the signal
+   * of pthread_cancel, and a thread that was stopped in a cancellation point would unwind and end in the middle of a stop. */
+  memset(&action.sa_mask, 0xff, sizeof action.sa_mask);
   if (real_sigaction(world.signal, &action, NULL) != 0)
     fatal("GC_SIGNAL=%d is not a signal that can be caught", world.signal);
 }
