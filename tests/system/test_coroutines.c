@@ -305,17 +305,21 @@ static void collect_in_another(int signal) {
   while (atomic_load(&stage) == 1) sched_yield();
 }
 
+/* Deeper than where the coroutine was left before. */
 static NOINLINE void raise_holding(void *head) {
+  volatile char frame[4096];
   root held = head;
   head = NULL;
+  frame[0] = frame[4095] = 0;
   REQUIRE(raise(SIGUSR2) == 0);
   gc_use(held);
 }
 
 static void raise_in_body(struct coroutine *c) {
   root held;
+  come_back(c);
   c->head = chain_new(c->tag, &held);
-  root copy = held;
+  void *copy = held;
   held = NULL;
   raise_holding(copy);
   come_back(c);
@@ -327,6 +331,7 @@ static void *be_interrupted(void *arg) {
   root held;
   REQUIRE(sigaltstack(&s, NULL) == 0 && sigaction(SIGUSR2, &a, NULL) == 0);
   between_head = chain_new(15, &held);
+  go_on(arg);
   go_on(arg);
   gc_use(held);
   return NULL;
