@@ -1,11 +1,11 @@
 /* images_linux.c - see images.h; glibc's loader. */
 #include "runtime/images.h"
 
-#include <dlfcn.h>
 #include <link.h>
 #include <string.h>
 
 #include "runtime/atomic.h"
+#include "runtime/interpose.h"
 #include "runtime/lock.h"
 #include "runtime/os.h"
 #include "runtime/thread.h"
@@ -89,10 +89,10 @@ static int visit(struct dl_phdr_info *info, size_t size, void *arg) {
  * TLS of libraries loaded later. */
 void images_init(void) {
   union {
-    void *object;
+    const void *object;
     void (*function)(size_t *size, size_t *alignment);
-  } info = {dlsym(RTLD_DEFAULT, "_dl_get_tls_static_info")};
-  const unsigned *size = dlsym(RTLD_DEFAULT, "_thread_db_sizeof_pthread");
+  } info = {interpose_find("_dl_get_tls_static_info")};
+  const unsigned *size = interpose_find("_thread_db_sizeof_pthread");
   size_t alignment = 0;
   if (size != NULL) tls.control_block = *size;
   if (info.object != NULL) info.function(&tls.static_size, &alignment);

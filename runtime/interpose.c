@@ -2,12 +2,18 @@
  *   births and ends of threads: pthread_create, thrd_create, pthread_exit, pthread_join and its kin,
  *     pthread_detach - every thread is known before it runs, and its result is a root until it is fetched;
  *   signal masks: whatever blocks or waits for all signals must not block or take the stop signal.
- * The rows of FUNCTIONS are the functions; each is looked up once. */
+ * The rows of FUNCTIONS are the functions.
+ *
+ * Two ways. In the shared library ours have the C library's names, come first for the dynamic linker, and look for the next
+ * ones once. In the static library that is installed (GC_WRAP) ours are called __wrap_NAME, and the linker option
+ * --wrap=NAME, which holdfast.pc gives for static linking, sends calls of NAME there, and ours of __real_NAME to the C library:
+ * a program without a dynamic linker has no next one to look for. */
 #include "runtime/interpose.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
 #include <sys/signalfd.h>
@@ -35,6 +41,31 @@
   F(int, pselect, (int, fd_set *, fd_set *, fd_set *, const struct timespec *, const sigset_t *)) \
   F(int, epoll_pwait, (int, struct epoll_event *, int, int, const sigset_t *))
 
+#if GC_WRAP
+#define OURS(name) __wrap_##name
+#define NEXT(name) __real_##name
+#define F(type, name, parameters) \
+  type OURS(name) parameters;     \
+  type NEXT(name) parameters;
+FUNCTIONS(F)
+#undef F
+int OURS(thrd_create)(thrd_t *id, thrd_start_t start, void *arg);
+int OURS(sigwaitinfo)(const sigset_t *restrict set, siginfo_t *restrict info);
+
+void interpose_init(void) {}
+
+/* Names that the C library keeps for debuggers and sanitizers. */
+extern const char _thread_db_sizeof_pthread[] __attribute__((weak));
+extern const char _dl_get_tls_static_info[] __attribute__((weak));
+
+const void *interpose_find(const char *name) {
+  if (strcmp(name, "_thread_db_sizeof_pthread") == 0) return _thread_db_sizeof_pthread;
+  if (strcmp(name, "_dl_get_tls_static_info") == 0) return _dl_get_tls_static_info;
+  return NULL;
+}
+#else
+#define OURS(name) name
+
 /* [A] racing first look-ups store the same address. */
 static struct {
 #define F(type, name, parameters) type(*name) parameters;
@@ -54,6 +85,9 @@ void interpose_init(void) {
   FUNCTIONS(F)
 #undef F
 }
+
+const void *interpose_find(const char *name) { return dlsym(RTLD_DEFAULT, name); }
+#endif
 
 int real_pthread_create(pthread_t *id, const pthread_attr_t *attr, void *(*start)(void *), void *arg) {
   return NEXT(pthread_create)(id, attr, start, arg);
@@ -81,14 +115,14 @@ static int create(pthread_t *id, const pthread_attr_t *attr, void *(*start)(void
   return r;
 }
 
-GC_EXPORT int pthread_create(pthread_t *restrict id, const pthread_attr_t *restrict attr, void *(*start)(void *),
-                             void *restrict arg) {
+GC_EXPORT int OURS(pthread_create)(pthread_t *restrict id, const pthread_attr_t *restrict attr, void *(*start)(void *),
+                                   void *restrict arg) {
   return create(id, attr, start, arg);
 }
 
 /* The start routine returns int; on all machines we know it comes back in the register of a pointer's low half,
  * and thrd_join looks at that half alone. */
-GC_EXPORT int thrd_create(thrd_t *id, thrd_start_t start, void *arg) {
+GC_EXPORT int OURS(thrd_create)(thrd_t *id, thrd_start_t start, void *arg) {
   union {
     thrd_start_t c11;
     void *(*posix)(void *);
@@ -97,31 +131,31 @@ GC_EXPORT int thrd_create(thrd_t *id, thrd_start_t start, void *arg) {
   return r == 0 ? thrd_success : r == EAGAIN || r == ENOMEM ? thrd_nomem : thrd_error;
 }
 
-GC_EXPORT void pthread_exit(void *result) {
+GC_EXPORT void OURS(pthread_exit)(void *result) {
   thread_keep_result(result);
   NEXT(pthread_exit)(result);
   __builtin_unreachable();
 }
 
-GC_EXPORT int pthread_join(pthread_t id, void **result) {
+GC_EXPORT int OURS(pthread_join)(pthread_t id, void **result) {
   int r = NEXT(pthread_join)(id, result);
   if (r == 0) thread_result_fetched(id);
   return r;
 }
 
-GC_EXPORT int pthread_tryjoin_np(pthread_t id, void **result) {
+GC_EXPORT int OURS(pthread_tryjoin_np)(pthread_t id, void **result) {
   int r = NEXT(pthread_tryjoin_np)(id, result);
   if (r == 0) thread_result_fetched(id);
   return r;
 }
 
-GC_EXPORT int pthread_timedjoin_np(pthread_t id, void **result, const struct timespec *until) {
+GC_EXPORT int OURS(pthread_timedjoin_np)(pthread_t id, void **result, const struct timespec *until) {
   int r = NEXT(pthread_timedjoin_np)(id, result, until);
   if (r == 0) thread_result_fetched(id);
   return r;
 }
 
-GC_EXPORT int pthread_detach(pthread_t id) {
+GC_EXPORT int OURS(pthread_detach)(pthread_t id) {
   thread_result_unwanted(id); /* before: afterwards id may name another thread */
   return NEXT(pthread_detach)(id);
 }
@@ -135,18 +169,18 @@ static const sigset_t *without_stop_signal(const sigset_t *set, sigset_t *copy) 
   return copy;
 }
 
-GC_EXPORT int pthread_sigmask(int how, const sigset_t *restrict set, sigset_t *restrict old) {
+GC_EXPORT int OURS(pthread_sigmask)(int how, const sigset_t *restrict set, sigset_t *restrict old) {
   sigset_t copy;
   return NEXT(pthread_sigmask)(how, how == SIG_UNBLOCK ? set : without_stop_signal(set, &copy), old);
 }
 
-GC_EXPORT int sigprocmask(int how, const sigset_t *restrict set, sigset_t *restrict old) {
+GC_EXPORT int OURS(sigprocmask)(int how, const sigset_t *restrict set, sigset_t *restrict old) {
   sigset_t copy;
   return NEXT(sigprocmask)(how, how == SIG_UNBLOCK ? set : without_stop_signal(set, &copy), old);
 }
 
 /* The stop signal is ours: its handler cannot be replaced, and no handler runs with it blocked. */
-GC_EXPORT int sigaction(int signal, const struct sigaction *restrict action, struct sigaction *restrict old) {
+GC_EXPORT int OURS(sigaction)(int signal, const struct sigaction *restrict action, struct sigaction *restrict old) {
   if (action == NULL) return NEXT(sigaction)(signal, action, old);
   if (signal == world_signal()) {
     errno = EINVAL;
@@ -157,44 +191,44 @@ GC_EXPORT int sigaction(int signal, const struct sigaction *restrict action, str
   return NEXT(sigaction)(signal, &copy, old);
 }
 
-GC_EXPORT int sigwait(const sigset_t *restrict set, int *restrict signal) {
+GC_EXPORT int OURS(sigwait)(const sigset_t *restrict set, int *restrict signal) {
   sigset_t copy;
   return NEXT(sigwait)(without_stop_signal(set, &copy), signal);
 }
 
-GC_EXPORT int sigtimedwait(const sigset_t *restrict set, siginfo_t *restrict info,
-                           const struct timespec *restrict timeout) {
+GC_EXPORT int OURS(sigtimedwait)(const sigset_t *restrict set, siginfo_t *restrict info,
+                                 const struct timespec *restrict timeout) {
   sigset_t copy;
   return NEXT(sigtimedwait)(without_stop_signal(set, &copy), info, timeout);
 }
 
-GC_EXPORT int sigwaitinfo(const sigset_t *restrict set, siginfo_t *restrict info) {
+GC_EXPORT int OURS(sigwaitinfo)(const sigset_t *restrict set, siginfo_t *restrict info) {
   sigset_t copy;
   return NEXT(sigtimedwait)(without_stop_signal(set, &copy), info, NULL);
 }
 
-GC_EXPORT int sigsuspend(const sigset_t *set) {
+GC_EXPORT int OURS(sigsuspend)(const sigset_t *set) {
   sigset_t copy;
   return NEXT(sigsuspend)(without_stop_signal(set, &copy));
 }
 
-GC_EXPORT int signalfd(int fd, const sigset_t *set, int flags) {
+GC_EXPORT int OURS(signalfd)(int fd, const sigset_t *set, int flags) {
   sigset_t copy;
   return NEXT(signalfd)(fd, without_stop_signal(set, &copy), flags);
 }
 
-GC_EXPORT int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *set) {
+GC_EXPORT int OURS(ppoll)(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *set) {
   sigset_t copy;
   return NEXT(ppoll)(fds, n, timeout, without_stop_signal(set, &copy));
 }
 
-GC_EXPORT int pselect(int n, fd_set *restrict in, fd_set *restrict out, fd_set *restrict except,
-                      const struct timespec *restrict timeout, const sigset_t *restrict set) {
+GC_EXPORT int OURS(pselect)(int n, fd_set *restrict in, fd_set *restrict out, fd_set *restrict except,
+                            const struct timespec *restrict timeout, const sigset_t *restrict set) {
   sigset_t copy;
   return NEXT(pselect)(n, in, out, except, timeout, without_stop_signal(set, &copy));
 }
 
-GC_EXPORT int epoll_pwait(int fd, struct epoll_event *events, int n, int timeout, const sigset_t *set) {
+GC_EXPORT int OURS(epoll_pwait)(int fd, struct epoll_event *events, int n, int timeout, const sigset_t *set) {
   sigset_t copy;
   return NEXT(epoll_pwait)(fd, events, n, timeout, without_stop_signal(set, &copy));
 }
