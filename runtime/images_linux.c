@@ -21,6 +21,8 @@ static struct {
   size_t modules;                            /* [STW] */
   size_t control_block;                      /* [const] bytes of glibc's struct pthread; 0: unknown */
   size_t static_size;                        /* [const] bytes of static TLS below the thread pointer; 0: unknown */
+  size_t keys;                  /* [const] where in it the table of blocks of key values begins; 0: unknown */
+  size_t key_blocks, key_block; /* [const] how many there are; bytes of one */
 } tls GC_OWN_DATA;
 
 /* Made by the linker for GC_OWN_DATA. */
@@ -84,9 +86,20 @@ static int visit(struct dl_phdr_info *info, size_t size, void *arg) {
   return 0;
 }
 
+/* Values of pthread keys lie in blocks of 32: the first in the control block itself, the others in memory from malloc,
+ * which the table of blocks knows. For debuggers: { bits, fields, offset } of the table, and the size of a block. */
+static void find_keys(void) {
+  const uint32_t *table = interpose_find("_thread_db_pthread_specific");
+  const uint32_t *block = interpose_find("_thread_db_sizeof_pthread_key_data_level2");
+  if (table == NULL || block == NULL || table[2] + table[0] / 8 > tls.control_block) return;
+  tls.keys = table[2];
+  tls.key_blocks = table[0] / 64;
+  tls.key_block = *block;
+}
+
 /* glibc publishes the size of the control block for debuggers, and that of static TLS for sanitizers. Without
- * the first, values of the first 32 pthread keys are not roots; without the second, neither is initial-exec
- * TLS of libraries loaded later. */
+ * the first, values of pthread keys are not roots; without the second, neither is initial-exec TLS of libraries loaded
+ * later. */
 void images_init(void) {
   union {
     const void *object;
@@ -96,6 +109,7 @@ void images_init(void) {
   size_t alignment = 0;
   if (size != NULL) tls.control_block = *size;
   if (info.object != NULL) info.function(&tls.static_size, &alignment);
+  find_keys();
   tls.static_size = tls.static_size > tls.control_block ? tls.static_size - tls.control_block : 0;
 }
 
@@ -110,9 +124,18 @@ struct dtv_entry {
   uintptr_t value, to_free;
 };
 
+/* A block is there from the thread's first use of one of its keys to the thread's end. */
+static GC_NO_SANITIZE void walk_keys(const char *tp, void (*range)(void *arg, struct range r), void *arg) {
+  for (size_t i = 1; i < tls.key_blocks; i++) {
+    char *block = (char *)racy_load_word(tp + tls.keys + i * sizeof(void *));
+    if (block != NULL) range(arg, (struct range){block, block + tls.key_block});
+  }
+}
+
 GC_NO_SANITIZE void images_walk_tls(const struct thread *t, void (*range)(void *arg, struct range r), void *arg) {
   const struct dtv_entry *dtv = (const struct dtv_entry *)racy_load_word(t->tp + sizeof(void *));
   range(arg, (struct range){t->tp, t->tp + round_down(tls.control_block, 8)});
+  walk_keys(t->tp, range, arg);
 #if defined(__x86_64__) /* static TLS lies below the thread pointer (variant II of the ELF TLS document) */
   range(arg, (struct range){t->tp - round_down(tls.static_size, 8), t->tp});
 #endif

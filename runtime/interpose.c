@@ -55,12 +55,20 @@ int OURS(sigwaitinfo)(const sigset_t *restrict set, siginfo_t *restrict info);
 void interpose_init(void) {}
 
 /* Names that the C library keeps for debuggers and sanitizers. */
-extern const char _thread_db_sizeof_pthread[] __attribute__((weak));
-extern const char _dl_get_tls_static_info[] __attribute__((weak));
+#define PRIVATE_NAMES(P)         \
+  P(_dl_get_tls_static_info)     \
+  P(_thread_db_sizeof_pthread)   \
+  P(_thread_db_pthread_specific) \
+  P(_thread_db_sizeof_pthread_key_data_level2)
+#define P(name) extern const char name[] __attribute__((weak));
+PRIVATE_NAMES(P)
+#undef P
 
 const void *interpose_find(const char *name) {
-  if (strcmp(name, "_thread_db_sizeof_pthread") == 0) return _thread_db_sizeof_pthread;
-  if (strcmp(name, "_dl_get_tls_static_info") == 0) return _dl_get_tls_static_info;
+#define P(known) \
+  if (strcmp(name, #known) == 0) return known;
+  PRIVATE_NAMES(P)
+#undef P
   return NULL;
 }
 #else
