@@ -19,6 +19,7 @@ struct tls_module {
 static struct {
   struct tls_module module[TLS_MODULES_MAX]; /* [STW] */
   size_t modules;                            /* [STW] */
+  bool unloaded;                             /* [STW] some object was unloaded before: module ids are given anew */
   size_t control_block;                      /* [const] bytes of glibc's struct pthread; 0: unknown */
   size_t static_size;                        /* [const] bytes of static TLS below the thread pointer; 0: unknown */
   size_t keys;                  /* [const] where in it the table of blocks of key values begins; 0: unknown */
@@ -69,12 +70,12 @@ static struct range phdr_range(const struct dl_phdr_info *info, const ElfW(Phdr)
 static int visit(struct dl_phdr_info *info, size_t size, void *arg) {
   struct walk *w = arg;
   struct range relro = {NULL, NULL};
-  (void)size;
   if (!w->stopped && w->stop != NULL) {
     w->stop(w->arg);
     tls.modules = 0;
     w->stopped = true;
   }
+  if (w->stopped) tls.unloaded = size < sizeof *info || info->dlpi_subs != 0;
   for (int i = 0; i < info->dlpi_phnum; i++)
     if (info->dlpi_phdr[i].p_type == PT_GNU_RELRO) relro = phdr_range(info, &info->dlpi_phdr[i]);
   relro.hi = (char *)round_down((uintptr_t)relro.hi, os_page_size()); /* only whole OS pages are protected */
@@ -132,6 +133,15 @@ static GC_NO_SANITIZE void walk_keys(const char *tp, void (*range)(void *arg, st
   }
 }
 
+/* A thread that has not used its TLS since may still have the block of an unloaded library under an id that belongs to
+ * another by now, with a larger block: beyond its end the next page may be missing. */
+static char *end_of_block(char *lo, char *hi) {
+  struct range mapping;
+  uintptr_t last;
+  if (!tls.unloaded || os_read_memory(&last, hi - sizeof last, sizeof last)) return hi;
+  return os_mapping_of(lo, &mapping) && mapping.hi < hi ? mapping.hi : hi;
+}
+
 GC_NO_SANITIZE void images_walk_tls(const struct thread *t, void (*range)(void *arg, struct range r), void *arg) {
   const struct dtv_entry *dtv = (const struct dtv_entry *)racy_load_word(t->tp + sizeof(void *));
   range(arg, (struct range){t->tp, t->tp + round_down(tls.control_block, 8)});
@@ -146,6 +156,6 @@ GC_NO_SANITIZE void images_walk_tls(const struct thread *t, void (*range)(void *
     uintptr_t block = racy_load_word(&dtv[tls.module[i].id].value);
     if (block == 0 || block == UINTPTR_MAX) continue;
     uintptr_t lo = round_up(block, sizeof(uintptr_t)), hi = round_down(block + tls.module[i].size, sizeof(uintptr_t));
-    if (lo < hi) range(arg, (struct range){(char *)lo, (char *)hi});
+    if (lo < hi) range(arg, (struct range){(char *)lo, end_of_block((char *)lo, (char *)hi)});
   }
 }

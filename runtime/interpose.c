@@ -1,8 +1,9 @@
 /* interpose.c - stands in front of functions of the C library that the collector must know of:
  *   births and ends of threads: pthread_create, thrd_create, pthread_exit, pthread_join and its kin,
  *     pthread_detach - every thread is known before it runs, and its result is a root until it is fetched;
+ *   sleeping: a stop does not end it (sleep.h);
  *   signal masks: whatever blocks or waits for all signals must not block or take the stop signal.
- * The rows of FUNCTIONS are the functions.
+ * The rows of FUNCTIONS and MORE_FUNCTIONS are the functions.
  *
  * Two ways. In the shared library ours have the C library's names, come first for the dynamic linker, and look for the next
  * ones once. In the static library that is installed (GC_WRAP) ours are called __wrap_NAME, and the linker option
@@ -18,8 +19,11 @@
 #include <sys/select.h>
 #include <sys/signalfd.h>
 #include <threads.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "runtime/init.h"
+#include "runtime/sleep.h"
 #include "runtime/thread.h"
 #include "runtime/world.h"
 
@@ -39,7 +43,17 @@
   F(int, signalfd, (int, const sigset_t *, int))                                                  \
   F(int, ppoll, (struct pollfd *, nfds_t, const struct timespec *, const sigset_t *))             \
   F(int, pselect, (int, fd_set *, fd_set *, fd_set *, const struct timespec *, const sigset_t *)) \
-  F(int, epoll_pwait, (int, struct epoll_event *, int, int, const sigset_t *))
+  F(int, epoll_pwait, (int, struct epoll_event *, int, int, const sigset_t *))                    \
+  F(int, clock_nanosleep, (clockid_t, int, const struct timespec *, struct timespec *))
+
+/* And those that do with what is behind these. */
+#define MORE_FUNCTIONS(F)                                          \
+  F(int, thrd_create, (thrd_t *, thrd_start_t, void *))            \
+  F(int, sigwaitinfo, (const sigset_t *, siginfo_t *))             \
+  F(int, nanosleep, (const struct timespec *, struct timespec *))  \
+  F(int, thrd_sleep, (const struct timespec *, struct timespec *)) \
+  F(unsigned, sleep, (unsigned))                                   \
+  F(int, usleep, (useconds_t))
 
 #if GC_WRAP
 #define OURS(name) __wrap_##name
@@ -49,8 +63,9 @@
   type NEXT(name) parameters;
 FUNCTIONS(F)
 #undef F
-int OURS(thrd_create)(thrd_t *id, thrd_start_t start, void *arg);
-int OURS(sigwaitinfo)(const sigset_t *restrict set, siginfo_t *restrict info);
+#define F(type, name, parameters) type OURS(name) parameters;
+MORE_FUNCTIONS(F)
+#undef F
 
 void interpose_init(void) {}
 
@@ -101,6 +116,9 @@ int real_pthread_create(pthread_t *id, const pthread_attr_t *attr, void *(*start
   return NEXT(pthread_create)(id, attr, start, arg);
 }
 int real_pthread_sigmask(int how, const sigset_t *set, sigset_t *old) { return NEXT(pthread_sigmask)(how, set, old); }
+int real_clock_nanosleep(clockid_t clock, int flags, const struct timespec *request, struct timespec *left) {
+  return NEXT(clock_nanosleep)(clock, flags, request, left);
+}
 int real_sigaction(int signal, const struct sigaction *action, struct sigaction *old) {
   return NEXT(sigaction)(signal, action, old);
 }
@@ -166,6 +184,42 @@ GC_EXPORT int OURS(pthread_timedjoin_np)(pthread_t id, void **result, const stru
 GC_EXPORT int OURS(pthread_detach)(pthread_t id) {
   thread_result_unwanted(id); /* before: afterwards id may name another thread */
   return NEXT(pthread_detach)(id);
+}
+
+/* ---- sleeping ---- */
+
+GC_EXPORT int OURS(clock_nanosleep)(clockid_t clock, int flags, const struct timespec *request, struct timespec *left) {
+  return sleep_on_clock(clock, flags, request, left);
+}
+
+static int sleep_for(const struct timespec *request, struct timespec *left) {
+  int error = sleep_on_clock(CLOCK_REALTIME, 0, request, left);
+  if (error == 0) return 0;
+  errno = error;
+  return -1;
+}
+
+GC_EXPORT int OURS(nanosleep)(const struct timespec *request, struct timespec *left) {
+  return sleep_for(request, left);
+}
+
+GC_EXPORT int OURS(thrd_sleep)(const struct timespec *request, struct timespec *left) {
+  int saved = errno, error = sleep_on_clock(CLOCK_REALTIME, 0, request, left);
+  errno = saved;
+  return error == 0 ? 0 : error == EINTR ? -1 : -2;
+}
+
+GC_EXPORT unsigned OURS(sleep)(unsigned seconds) {
+  struct timespec t = {seconds, 0};
+  int saved = errno;
+  if (sleep_for(&t, &t) != 0) return (unsigned)t.tv_sec + (t.tv_nsec >= 500000000); /* rounded, as glibc does */
+  errno = saved;
+  return 0;
+}
+
+GC_EXPORT int OURS(usleep)(useconds_t us) {
+  struct timespec t = {us / 1000000, (long)(us % 1000000) * 1000};
+  return sleep_for(&t, NULL);
 }
 
 /* ---- signal masks ---- */

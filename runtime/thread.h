@@ -63,6 +63,9 @@ struct thread {
   struct left_at blocked_at;        /* [own while NOT blocked; else const] where gc_blocking_begin was called */
   struct range blocked_other_stack; /* [same] as other_stack, then */
 
+  char *sleeps_at;            /* [own; read by the stop handler, which runs on this thread] sleep.h; NULL: awake */
+  volatile bool sleeps_again; /* [own; set by the handler] a stop ended the sleep */
+
   struct gc_stack *stack; /* [own; STW] the coroutine stack it said it runs on; NULL: the thread's own */
   struct gc_stack *last;  /* [own; STW] the one before: it may still be there (stacks.h) */
   struct left_at own_at;  /* [own; STW] where it left its own stack for a coroutine's */

@@ -13,6 +13,7 @@
 #include "runtime/interpose.h"
 #include "runtime/options.h"
 #include "runtime/os.h"
+#include "runtime/sleep.h"
 #include "runtime/thread.h"
 #include "runtime/torture.h"
 
@@ -112,6 +113,17 @@ static void park_in_handler(char *sp, void *arg) {
   park(at->thread, sp);
 }
 
+static const char *interrupted_sp(const ucontext_t *c) {
+#if defined(__x86_64__)
+  return (const char *)c->uc_mcontext.gregs[REG_RSP];
+#elif defined(__aarch64__)
+  return (const char *)c->uc_mcontext.sp;
+#else
+  (void)c;
+  return NULL; /* stops end sleeps here */
+#endif
+}
+
 /* The interrupted registers (in the kernel's frame above ours), the red zone and the rest of the stack all lie
  * above sp. The registers as they are now are spilled too: a sanitizer may call the handler later, as a
  * function, and then what the kernel saved is old. */
@@ -125,6 +137,10 @@ static void on_stop_signal(int signal, siginfo_t *info, void *context) {
       atomic32_store_relaxed(&at.thread->pending, 1);
     else
       world_with_spilled_registers(park_in_handler, &at);
+  }
+  if (at.thread != NULL && at.thread->sleeps_at != NULL) {
+    const ucontext_t *c = context;
+    sleep_was_interrupted(interrupted_sp(c), &c->uc_sigmask);
   }
   errno = saved;
 }
@@ -148,24 +164,17 @@ GC_NOINLINE void world_with_spilled_registers(void (*f)(char *sp, void *arg), vo
   __asm__ volatile("" ::: "memory");
 }
 
-struct leaving {
-  struct left_at *at;
-  const char *top;
-};
-
 /* The frames between are ours and small; only a build that makes them very large would not fit. */
 static GC_NO_SANITIZE void copy_frames(char *sp, void *arg) {
-  struct leaving *l = arg;
-  size_t words = (size_t)(l->top - sp) / sizeof(uintptr_t);
-  GC_ASSERT(words <= LEFT_WORDS);
-  for (size_t i = 0; i < words; i++) l->at->spilled[i] = racy_load_word(sp + i * sizeof(uintptr_t));
-  l->at->words = words;
+  struct left_at *at = arg;
+  at->words = (size_t)(at->sp - sp) / sizeof(uintptr_t);
+  GC_ASSERT(at->words <= LEFT_WORDS);
+  for (size_t i = 0; i < at->words; i++) at->spilled[i] = racy_load_word(sp + i * sizeof(uintptr_t));
 }
 
 void world_note_left(struct left_at *at, char *top) {
-  struct leaving l = {at, top};
-  world_with_spilled_registers(copy_frames, &l);
   at->sp = top;
+  world_with_spilled_registers(copy_frames, at);
 }
 
 /* ---- threads that are blocked ---- */
