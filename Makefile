@@ -124,7 +124,7 @@ check: run-unit-tests run-public-tests
 # with stops so short that cycles must slow the writers and retry.
 TSAN_TESTS := $(filter-out %/test_fastpath %/test_world,$(UNIT_TESTS)) $(OBJDIR)/tests/test_shadow
 TORTURE_TESTS := $(patsubst %,$(OBJDIR)/tests/%,test_noscan test_strings test_aligned test_shadow)
-TORTURE_PLAY := $(patsubst %,$(OBJDIR)/tests/%,test_hideandseek test_shadow_threads test_compact_threads)
+TORTURE_PLAY := $(patsubst %,$(OBJDIR)/tests/%,test_hideandseek test_shadow_threads test_compact_threads test_weak_race)
 ASAN_TESTS := $(patsubst %,$(OBJDIR)/tests/%,test_free test_realloc test_noscan test_zero test_strings test_shadow test_places test_signals)
 check-asan: run-unit-tests $(ASAN_TESTS)
 	sh tests/run.sh $(ASAN_TESTS)
@@ -146,7 +146,9 @@ install: all $(LIBHOLDFAST_STATIC_A)
 	install -m 755 $(LIBHOLDFAST_SO) $(DESTDIR)$(PREFIX)/lib/libholdfast.so.$(VERSION)
 	ln -sf libholdfast.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libholdfast.so.$(SOVERSION)
 	ln -sf libholdfast.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib/libholdfast.so
-	install -m 644 api/gc_alloc.h api/gc_stats.h api/gc_frag.h api/gc_thread.h $(DESTDIR)$(PREFIX)/include/
+	install -m 644 api/gc_*.h $(DESTDIR)$(PREFIX)/include/
+	install -d $(DESTDIR)$(PREFIX)/share/holdfast
+	install -m 644 api/holdfast.supp $(DESTDIR)$(PREFIX)/share/holdfast/holdfast.supp
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@WRAP@|$(WRAP_FLAGS)|' api/holdfast.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/holdfast.pc
 
 clean:

@@ -136,15 +136,27 @@ static uint32_t index_in_span(const struct slot *s) {
   return s->sc < 2 ? 0 : (uint32_t)((size_t)(s->object - page_address(s->page)) / s->size);
 }
 
+/* before: the one that leads to it in the span's list; 0: it is the first. */
+static void unlink_sample(uint32_t page, uint32_t before, uint32_t i) {
+  if (before != 0)
+    samples.sample[before].next = samples.sample[i].next;
+  else
+    atomic32_store_relaxed(head_of(page), samples.sample[i].next);
+}
+
+static void link_sample(uint32_t page, uint32_t i) {
+  samples.sample[i].next = atomic32_load_relaxed(head_of(page));
+  atomic32_store_relaxed(head_of(page), i);
+}
+
 static void keep_sample(const struct slot *slot, uint32_t site, double weight) {
   uint32_t i = new_sample();
-  atomic_u32 *head = head_of(slot->page);
   if (i == 0) {
     samples.totals.lost_samples++;
     return;
   }
-  samples.sample[i] = (struct sample){atomic32_load_relaxed(head), slot->page, index_in_span(slot), site, weight};
-  atomic32_store_relaxed(head, i);
+  samples.sample[i] = (struct sample){0, slot->page, index_in_span(slot), site, weight};
+  link_sample(slot->page, i);
 }
 
 void sample_add(const void *p, uint64_t mean, void *const *pc, unsigned depth) {
@@ -175,10 +187,7 @@ static void drop(uint32_t page, unsigned group, uint64_t mask) {
       before = i;
       continue;
     }
-    if (before != 0)
-      samples.sample[before].next = next;
-    else
-      atomic32_store_relaxed(head_of(page), next);
+    unlink_sample(page, before, i);
     s->page = NO_PAGE;
     s->next = samples.unused;
     samples.unused = i;
@@ -186,33 +195,68 @@ static void drop(uint32_t page, unsigned group, uint64_t mask) {
   lock_release(&samples.lock);
 }
 
-/* Takes the sample of the slot off its span; 0: it has none. */
-static uint32_t unlink_sample(uint32_t page, unsigned slot) {
-  uint32_t before = 0, i = atomic32_load_relaxed(head_of(page));
-  for (; i != 0 && samples.sample[i].slot != slot; i = samples.sample[i].next) before = i;
-  if (i == 0) return 0;
-  if (before != 0)
-    samples.sample[before].next = samples.sample[i].next;
-  else
-    atomic32_store_relaxed(head_of(page), samples.sample[i].next);
-  return i;
-}
-
 void sample_move_slot(const struct slot *from, const struct slot *to) {
   lock_acquire(&samples.lock);
-  uint32_t i = unlink_sample(from->page, index_in_span(from));
+  uint32_t before = 0, i = atomic32_load_relaxed(head_of(from->page)), slot = index_in_span(from);
+  for (; i != 0 && samples.sample[i].slot != slot; i = samples.sample[i].next) before = i;
   if (i != 0) {
-    struct sample *s = &samples.sample[i];
-    s->next = atomic32_load_relaxed(head_of(to->page));
-    s->page = to->page;
-    s->slot = index_in_span(to);
-    atomic32_store_relaxed(head_of(to->page), i);
+    unlink_sample(from->page, before, i);
+    samples.sample[i].page = to->page;
+    samples.sample[i].slot = index_in_span(to);
+    link_sample(to->page, i);
   }
   lock_release(&samples.lock);
 }
 
+uint32_t sample_site_of(uint32_t page, unsigned slot) {
+  lock_acquire(&samples.lock);
+  uint32_t i = atomic32_load_relaxed(head_of(page));
+  while (i != 0 && samples.sample[i].slot != slot) i = samples.sample[i].next;
+  uint32_t site = i != 0 ? samples.sample[i].site : SAMPLE_NO_SITE;
+  lock_release(&samples.lock);
+  return site;
+}
+
+void samples_each(uint32_t page, void (*f)(void *arg, unsigned slot, uint32_t site), void *arg) {
+  for (uint32_t i = atomic32_load_relaxed(head_of(page)); i != 0; i = samples.sample[i].next)
+    f(arg, samples.sample[i].slot, samples.sample[i].site);
+}
+
 void samples_died(uint32_t page, unsigned group, uint64_t mask) { drop(page, group, mask); }
 void sample_forget_slot(uint32_t page, unsigned slot) { drop(page, slot / 64, (uint64_t)1 << (slot % 64)); }
+
+/* ---- one span's samples ---- */
+
+/* A slot has one sample at most. */
+static void tally(struct sample_tally *t, const struct sample *s) {
+  struct sample_share *share = &t->of[s->site];
+  GC_ASSERT(t->sites < SAMPLE_SLOTS_MAX);
+  if (share->samples++ == 0) t->site[t->sites++] = s->site;
+  share->objects += s->weight;
+}
+
+unsigned samples_tally(struct sample_tally *t, uint32_t page, const uint64_t *used) {
+  unsigned looks = 0;
+  lock_acquire(&samples.lock);
+  for (uint32_t i = atomic32_load_relaxed(head_of(page)); i != 0; i = samples.sample[i].next, looks++) {
+    const struct sample *s = &samples.sample[i];
+    if (used == NULL || (used[s->slot / 64] >> (s->slot % 64) & 1)) tally(t, s);
+  }
+  lock_release(&samples.lock);
+  return looks;
+}
+
+uint32_t sample_tally_take(struct sample_tally *t, struct sample_share *share) {
+  unsigned most = 0;
+  if (t->sites == 0) return SAMPLE_SITES_MAX;
+  for (unsigned i = 1; i < t->sites; i++)
+    if (t->of[t->site[i]].objects > t->of[t->site[most]].objects) most = i;
+  uint32_t site = t->site[most];
+  t->site[most] = t->site[--t->sites];
+  *share = t->of[site];
+  t->of[site] = (struct sample_share){0};
+  return site;
+}
 
 /* ---- reading; under the lock, which keeps the samples' spans from being freed ---- */
 

@@ -13,6 +13,7 @@
 #include "runtime/interpose.h"
 #include "runtime/options.h"
 #include "runtime/os.h"
+#include "runtime/probe.h"
 #include "runtime/sleep.h"
 #include "runtime/thread.h"
 #include "runtime/torture.h"
@@ -296,6 +297,7 @@ void world_stop(char *sp, bool brief) {
   struct thread *self = tl_thread;
   threads_lock();
   unsigned stop = atomic32_load_relaxed(&world.requested) + 1;
+  PROBE1(stop__begin, stop);
   count_running(stop);
   atomic32_store_relaxed(&world.brief, brief);
   atomic32_store_release(&world.requested, stop); /* pairs with the acquire in park: missing is set */
@@ -315,6 +317,7 @@ void world_start(void) {
   unsigned parked = atomic32_load_relaxed(&world.mutators);
   let_go_blocked();
   atomic32_store_release(&world.resumed, stop); /* pairs with park's acquire: sees the new heap state */
+  PROBE2(stop__end, stop, parked);
   if (parked + world.held != 0) os_futex_wake(&world.resumed, ~0u >> 1);
   threads_bury();
   threads_unlock();
