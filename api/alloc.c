@@ -145,15 +145,16 @@ static char *attempt(struct cache *c, struct request *r) {
   return p;
 }
 
+/* A thread that left a blocking call without its end (cancelled) has a cache that is not its tl_cache. */
 static struct cache *own_cache(void) {
   runtime_ensure_init();
-  thread_register_self();
+  struct thread *t = thread_register_self();
   if (tl_cache != &empty_cache) return tl_cache;
   thread_defer_stops();
-  struct cache *c = cache_create();
-  if (c != NULL) tl_thread->cache = c;
+  if (t->cache == NULL) t->cache = cache_create();
+  if (t->cache != NULL) tl_cache = t->cache;
   thread_allow_stops();
-  return c;
+  return t->cache;
 }
 
 #if GC_TORTURE

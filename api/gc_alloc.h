@@ -13,8 +13,8 @@
  * value.
  *
  * Threads: every call may be made from every thread at any time; threads are found without the program's
- * help. A callback of dl_iterate_phdr must not allocate or collect: it would hold the loader's lock, which a
- * cycle waits for. Signals: no call is async-signal-safe; a handler may use objects but not allocate, free or collect.
+ * help (gc_thread.h: what it may tell all the same). A callback of dl_iterate_phdr must not allocate or collect: it would hold the loader's lock, which a
+ * cycle waits for. Signals: no call but gc_use is async-signal-safe; a handler may use objects but not allocate, free or collect.
  *
  * Sizes are in bytes. Statistics are in gc_stats.h; options (environment) in docs/tuning.md. */
 #ifndef HOLDFAST_GC_ALLOC_H

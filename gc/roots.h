@@ -27,7 +27,7 @@ void roots_rewind(void); /* hand all pieces out again: the verifier's second loo
 enum root_kind {
   ROOT_DATA,   /* of a loaded object */
   ROOT_RANGE,  /* registered; range is it */
-  ROOT_STACK,  /* of thread tid; range is the part in use */
+  ROOT_STACK,  /* of thread tid, 0: of a coroutine that no thread runs; range is the part in use */
   ROOT_TLS,    /* of thread tid; range is the block */
   ROOT_THREAD, /* start argument or result of thread tid */
   ROOT_CACHE,  /* an object that a thread made last, or a block it fills with small ones */
