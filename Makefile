@@ -38,6 +38,7 @@ help:
 	@echo 'make examples        installs what is missing, builds, runs Examples 1-4 and the step table'
 	@echo 'make test            installs what is missing, runs all tests and script checks'
 	@echo 'make check           unit and public tests of this BUILD only'
+	@echo 'make check-programs  SQLite, Lua, cJSON and libxml2 on Holdfast; make bench-programs measures them'
 	@echo 'make bench           speed against glibc, jemalloc, mimalloc, bdwgc, Go (BENCH_ARGS="--help")'
 	@echo 'make scenarios       the fragmentation laboratory; make scenarios-small runs it, shortened'
 	@echo 'make report          runs the whole laboratory, writes build/report/index.html (experiments/holdfast-lab --help)'
@@ -93,6 +94,7 @@ include experiments/scenarios/scenarios.mk
 include experiments/lab/lab.mk
 include tests/tests.mk
 include tests/unit/unit.mk
+include tests/programs/programs.mk
 
 examples: deps
 	@$(MAKE) --no-print-directory run-examples

@@ -21,14 +21,20 @@ else
   need libc6-dev test -e /usr/include/stdio.h
   need pkg-config command -v pkg-config
   need python3 command -v python3
+  need lua5.4 command -v lua5.4
   need clang command -v clang
   need clang-format command -v clang-format
   if command -v gcc >/dev/null 2>&1; then
     need libatomic-ops-dev header atomic_ops.h
     need check header check.h
     need libjemalloc-dev header jemalloc/jemalloc.h
+    need libsqlite3-dev header sqlite3.h
+    need liblua5.4-dev header lua5.4/lua.h
+    need libcjson-dev header cjson/cJSON.h
+    need libxml2-dev header libxml2/libxml/parser.h
   else
     missing="$missing libatomic-ops-dev check libjemalloc-dev"
+    missing="$missing libsqlite3-dev liblua5.4-dev libcjson-dev libxml2-dev"
   fi
 fi
 [ -n "$missing" ] || exit 0

@@ -37,6 +37,8 @@ run "profile, other readers" sh tests/tools/check-profile.sh build/release/tests
 run "tests, asan and ubsan" make -s $jobs BUILD=asan check-asan
 run "tests, tsan" make -s $jobs BUILD=tsan check-tsan
 run "tests, torture" make -s $jobs BUILD=torture check-torture
+run "real programs" make -s $jobs check-programs
+run "real programs, torture" make -s $jobs BUILD=torture check-programs
 run "examples" make -s run-examples
 run "examples, all compilers" make -s check-examples
 run "benchmarks, small" make -s bench-small
