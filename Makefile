@@ -27,6 +27,7 @@ LIB_CFLAGS = -std=c11 -D_GNU_SOURCE -DGC_IMPL -I. -Iapi $(WARN) $(CFLAGS) -fPIC 
 
 SOURCES := $(filter-out alloc/mksizeclass.c,$(wildcard runtime/*.c alloc/*.c gc/*.c api/*.c))
 OBJECTS := $(SOURCES:%.c=$(OBJDIR)/lib/%.o)
+PUBLIC_HEADERS := $(sort $(wildcard api/gc_*.h))
 LIBHOLDFAST_A := $(OBJDIR)/libholdfast.a
 LIBHOLDFAST_SO := $(OBJDIR)/libholdfast.so.$(VERSION)
 
@@ -42,8 +43,8 @@ help:
 	@echo 'make bench           speed against glibc, jemalloc, mimalloc, bdwgc, Go (BENCH_ARGS="--help")'
 	@echo 'make scenarios       the fragmentation laboratory; make scenarios-small runs it, shortened'
 	@echo 'make report          runs the whole laboratory, writes build/report/index.html (experiments/holdfast-lab --help)'
-	@echo 'make install         libraries, headers, holdfast.pc under $$DESTDIR$$PREFIX'
-	@echo 'make generate        the generated files: size classes, docs/tuning.md'
+	@echo 'make install         libraries, headers, manual pages, holdfast.pc under $$DESTDIR$$PREFIX'
+	@echo 'make generate        the generated files: size classes, docs/tuning.md, docs/api.md, manual pages'
 	@echo 'make format          clang-format over all C files'
 	@echo 'make clean           removes build/'
 	@echo 'BUILD=release|debug|asan|tsan|torture  CC=gcc|clang  PREFIX=  DESTDIR='
@@ -75,10 +76,16 @@ $(OBJDIR)/mktuning: tests/tools/mktuning.c runtime/options.def
 generate: $(OBJDIR)/mksizeclass $(OBJDIR)/mktuning
 	$(OBJDIR)/mksizeclass > alloc/sizeclass_tab.h
 	$(OBJDIR)/mktuning > docs/tuning.md
+	rm -rf docs/man/man3 docs/man/man7
+	python3 tests/tools/mkman.py docs/man
+	mv docs/man/api.md docs/api.md
 
 check-generated: $(OBJDIR)/mksizeclass $(OBJDIR)/mktuning
 	$(OBJDIR)/mksizeclass | diff -u alloc/sizeclass_tab.h -
 	$(OBJDIR)/mktuning | diff -u docs/tuning.md -
+	rm -rf $(OBJDIR)/man && python3 tests/tools/mkman.py $(OBJDIR)/man
+	for made in man3 man7; do diff -ru docs/man/$$made $(OBJDIR)/man/$$made || exit 1; done
+	diff -u docs/api.md $(OBJDIR)/man/api.md
 
 format:
 	clang-format -i $(filter-out alloc/sizeclass_tab.h,$(shell git ls-files '*.c' '*.h'))
@@ -131,7 +138,10 @@ install: all
 	install -m 755 $(LIBHOLDFAST_SO) $(DESTDIR)$(PREFIX)/lib/libholdfast.so.$(VERSION)
 	ln -sf libholdfast.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libholdfast.so.$(SOVERSION)
 	ln -sf libholdfast.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib/libholdfast.so
-	install -m 644 api/gc_alloc.h api/gc_stats.h api/gc_frag.h $(DESTDIR)$(PREFIX)/include/
+	install -m 644 $(PUBLIC_HEADERS) $(DESTDIR)$(PREFIX)/include/
+	install -d $(DESTDIR)$(PREFIX)/share/man/man3 $(DESTDIR)$(PREFIX)/share/man/man7
+	install -m 644 docs/man/man3/*.3 $(DESTDIR)$(PREFIX)/share/man/man3/
+	install -m 644 docs/man/man7/*.7 $(DESTDIR)$(PREFIX)/share/man/man7/
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' api/holdfast.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/holdfast.pc
 
 clean:

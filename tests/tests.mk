@@ -6,7 +6,7 @@
 TEST_DIRS  := tests/api tests/system tests/torture tests/experiments
 TEST_SRC_C := $(sort $(foreach d,$(TEST_DIRS),$(wildcard $(d)/test_*.c)))
 TEST_SRC_X := $(sort $(foreach d,$(TEST_DIRS),$(wildcard $(d)/test_*.cc)))
-TEST_HDR   := $(foreach d,$(TEST_DIRS),$(wildcard $(d)/*.h)) api/gc_alloc.h api/gc_stats.h api/gc_frag.h
+TEST_HDR   := $(foreach d,$(TEST_DIRS),$(wildcard $(d)/*.h)) $(PUBLIC_HEADERS)
 TEST_BIN   := $(OBJDIR)/tests
 TEST_PLUGIN := $(TEST_BIN)/plugin.so
 

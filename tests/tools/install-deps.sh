@@ -22,6 +22,8 @@ else
   need pkg-config command -v pkg-config
   need python3 command -v python3
   need lua5.4 command -v lua5.4
+  need man-db command -v man
+  need mandoc command -v mandoc
   need clang command -v clang
   need clang-format command -v clang-format
   if command -v gcc >/dev/null 2>&1; then
