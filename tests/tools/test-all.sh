@@ -28,6 +28,7 @@ run "format" sh tests/tools/check-format.sh
 run "generated files" make -s check-generated
 run "gcc, no warnings" make -s $jobs all
 run "clang, no warnings" make -s $jobs CC=clang all
+run "snippets of the docs" python3 tests/tools/check-snippets.py --lib build/release/libholdfast.a
 run "manual pages" sh tests/tools/check-man.sh
 run "symbols" sh tests/tools/check-symbols.sh build/release/libholdfast.a "$(echo build/release/libholdfast.so.*)"
 run "install" sh tests/tools/check-install.sh
