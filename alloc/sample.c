@@ -136,15 +136,27 @@ static uint32_t index_in_span(const struct slot *s) {
   return s->sc < 2 ? 0 : (uint32_t)((size_t)(s->object - page_address(s->page)) / s->size);
 }
 
+/* before: the one that leads to it in the span's list; 0: it is the first. */
+static void unlink_sample(uint32_t page, uint32_t before, uint32_t i) {
+  if (before != 0)
+    samples.sample[before].next = samples.sample[i].next;
+  else
+    atomic32_store_relaxed(head_of(page), samples.sample[i].next);
+}
+
+static void link_sample(uint32_t page, uint32_t i) {
+  samples.sample[i].next = atomic32_load_relaxed(head_of(page));
+  atomic32_store_relaxed(head_of(page), i);
+}
+
 static void keep_sample(const struct slot *slot, uint32_t site, double weight) {
   uint32_t i = new_sample();
-  atomic_u32 *head = head_of(slot->page);
   if (i == 0) {
     samples.totals.lost_samples++;
     return;
   }
-  samples.sample[i] = (struct sample){atomic32_load_relaxed(head), slot->page, index_in_span(slot), site, weight};
-  atomic32_store_relaxed(head, i);
+  samples.sample[i] = (struct sample){0, slot->page, index_in_span(slot), site, weight};
+  link_sample(slot->page, i);
 }
 
 void sample_add(const void *p, uint64_t mean, void *const *pc, unsigned depth) {
@@ -175,10 +187,7 @@ static void drop(uint32_t page, unsigned group, uint64_t mask) {
       before = i;
       continue;
     }
-    if (before != 0)
-      samples.sample[before].next = next;
-    else
-      atomic32_store_relaxed(head_of(page), next);
+    unlink_sample(page, before, i);
     s->page = NO_PAGE;
     s->next = samples.unused;
     samples.unused = i;
@@ -186,27 +195,15 @@ static void drop(uint32_t page, unsigned group, uint64_t mask) {
   lock_release(&samples.lock);
 }
 
-/* Takes the sample of the slot off its span; 0: it has none. */
-static uint32_t unlink_sample(uint32_t page, unsigned slot) {
-  uint32_t before = 0, i = atomic32_load_relaxed(head_of(page));
-  for (; i != 0 && samples.sample[i].slot != slot; i = samples.sample[i].next) before = i;
-  if (i == 0) return 0;
-  if (before != 0)
-    samples.sample[before].next = samples.sample[i].next;
-  else
-    atomic32_store_relaxed(head_of(page), samples.sample[i].next);
-  return i;
-}
-
 void sample_move_slot(const struct slot *from, const struct slot *to) {
   lock_acquire(&samples.lock);
-  uint32_t i = unlink_sample(from->page, index_in_span(from));
+  uint32_t before = 0, i = atomic32_load_relaxed(head_of(from->page)), slot = index_in_span(from);
+  for (; i != 0 && samples.sample[i].slot != slot; i = samples.sample[i].next) before = i;
   if (i != 0) {
-    struct sample *s = &samples.sample[i];
-    s->next = atomic32_load_relaxed(head_of(to->page));
-    s->page = to->page;
-    s->slot = index_in_span(to);
-    atomic32_store_relaxed(head_of(to->page), i);
+    unlink_sample(from->page, before, i);
+    samples.sample[i].page = to->page;
+    samples.sample[i].slot = index_in_span(to);
+    link_sample(to->page, i);
   }
   lock_release(&samples.lock);
 }

@@ -19,10 +19,9 @@
 
 #include "alloc/span.h"
 
-#define SAMPLE_DEPTH 32            /* frames kept of a call stack, innermost first; as in Go */
-#define SAMPLE_SITES_MAX 8192      /* different stacks; 300 bytes each */
-#define SAMPLES_MAX (1u << 20)     /* objects; 24 bytes each */
-#define SAMPLE_DEFAULT (512 * KIB) /* bytes between samples, on average, as in Go */
+#define SAMPLE_DEPTH 32        /* frames kept of a call stack, innermost first; as in Go */
+#define SAMPLE_SITES_MAX 8192  /* different stacks; 300 bytes each */
+#define SAMPLES_MAX (1u << 20) /* objects; 24 bytes each */
 
 /* ---- who is sampled; stops deferred ---- */
 

@@ -7,8 +7,6 @@
 #include <sched.h>
 #include <stddef.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "alloc/heapmap.h"
 #include "api/object.h"
@@ -265,7 +263,7 @@ int gc_advice(FILE *to) {
   gc_read_frag(frag);
   advise(to, frag);
   os_unreserve(frag, bytes);
-  if (profile_has_samples()) profile_describe_pins(to, PINNED_PERCENT);
+  if (profile_has_samples()) gc_profile_print(to, PINNED_PERCENT);
   return ferror(to) ? -1 : 0;
 }
 
@@ -279,20 +277,14 @@ struct dump {
   int fd;
   char *buffer;
   size_t used;
+  int error; /* 0, or an errno value */
   struct heapmap_totals totals;
 };
 
-/* Not write(): a thread that is cancelled in it would leave the buffer behind. */
 static bool flush(struct dump *d) {
-  for (size_t done = 0; done < d->used;) {
-    long n = syscall(SYS_write, d->fd, d->buffer + done, d->used - done);
-    if (n < 0 && errno == EINTR) continue;
-    if (n == 0) errno = EIO;
-    if (n <= 0) return false;
-    done += (size_t)n;
-  }
+  d->error = os_write(d->fd, d->buffer, d->used);
   d->used = 0;
-  return true;
+  return d->error == 0;
 }
 
 static void dump_span(const struct frag_span *s, void *arg) {
@@ -320,8 +312,7 @@ int gc_dump_heap(int fd) {
     return -1;
   }
   bool ok = dump(&d);
-  int saved = errno;
   os_unreserve(d.buffer, DUMP_BUFFER);
-  errno = saved;
+  if (!ok) errno = d.error;
   return ok ? 0 : -1;
 }

@@ -1,21 +1,12 @@
 /* gzip.c - see gzip.h. */
 #include "api/gzip.h"
 
-#include <errno.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
-/* The C library's write is a cancellation point; a thread that ended here would leave its buffers behind. */
+#include "runtime/os.h"
+
 static void write_all(struct gzip *z, const unsigned char *bytes, size_t n) {
-  while (n > 0 && z->error == 0) {
-    long done = syscall(SYS_write, z->fd, bytes, n);
-    if (done < 0 && errno != EINTR) z->error = errno;
-    if (done == 0) z->error = EIO;
-    if (done <= 0) continue;
-    bytes += done;
-    n -= (size_t)done;
-  }
+  if (z->error == 0) z->error = os_write(z->fd, bytes, n);
 }
 
 static void put_le(unsigned char *to, uint32_t v, int bytes) {

@@ -232,7 +232,7 @@ static void print_profile(FILE *to, unsigned percent, struct profile *p) {
     print_sites(to, p, &sum);
 }
 
-int profile_describe_pins(FILE *to, unsigned percent) {
+int gc_profile_print(FILE *to, unsigned percent) {
   struct profile p = profile_read(percent);
   if (p.figures == NULL)
     fprintf(to, "Call stacks cannot be told: the system refuses memory.\n");
@@ -246,5 +246,3 @@ int profile_describe_pins(FILE *to, unsigned percent) {
   profile_discard(&p);
   return ferror(to) ? -1 : 0;
 }
-
-int gc_profile_print(FILE *to, unsigned percent) { return profile_describe_pins(to, percent); }

@@ -22,9 +22,6 @@ struct profile {
 struct profile profile_read(unsigned percent);
 void profile_discard(struct profile *p);
 
-/* The body of gc_profile_print, for gc_advice too. Returns 0, or -1 when writing failed. */
-int profile_describe_pins(FILE *to, unsigned percent);
-
 /* Whether there is anything to describe. */
 bool profile_has_samples(void);
 

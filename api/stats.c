@@ -50,6 +50,8 @@ static const struct field {
 /* A field added to the struct and not to the table is caught here. */
 _Static_assert(offsetof(struct gc_stats, pause_ns) == (FIELDS + 1) * sizeof(uint64_t), "every scalar field has a row");
 
+_Static_assert(GC_STATS_BUCKETS == TIME_BUCKETS, "the public header knows the buckets");
+
 static uint64_t value(const struct gc_stats *s, const struct field *f) {
   uint64_t v;
   memcpy(&v, (const char *)s + f->offset, sizeof v);

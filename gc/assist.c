@@ -17,10 +17,10 @@
 
 static struct {
   struct lock lock;
-  atomic_word ns;       /* [A] */
-  atomic_u32 open;      /* [A] 1: the cycle's first phase has begun, so there may be work */
-  atomic_word owed;     /* [A] bytes: debts too small to be worth a piece add up */
-  atomic_word kept[32]; /* [A] how often a thread was kept so long */
+  atomic_word ns;                 /* [A] */
+  atomic_u32 open;                /* [A] 1: the cycle's first phase has begun, so there may be work */
+  atomic_word owed;               /* [A] bytes: debts too small to be worth a piece add up */
+  atomic_word kept[TIME_BUCKETS]; /* [A] how often a thread was kept so long */
 } assist GC_OWN_DATA = {.lock = LOCK_INIT(ASSIST)};
 
 void assist_begin(void) {
@@ -60,8 +60,8 @@ void assist_let_go(bool open) {
   lock_release(&assist.lock);
 }
 
-void assist_read_histogram(uint64_t out[32]) {
-  for (int i = 0; i < 32; i++) out[i] = atomic_load_relaxed(&assist.kept[i]);
+void assist_read_histogram(uint64_t out[TIME_BUCKETS]) {
+  for (int i = 0; i < TIME_BUCKETS; i++) out[i] = atomic_load_relaxed(&assist.kept[i]);
 }
 
 static void pay(uint64_t owed) {

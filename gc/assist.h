@@ -20,6 +20,6 @@ bool assist_has_left(void);
 uint64_t assist_ns(void); /* CPU time given since assist_begin */
 
 /* How long threads were kept, marking and waiting, of all cycles: buckets of time_bucket (runtime/base.h). */
-void assist_read_histogram(uint64_t out[32]);
+void assist_read_histogram(uint64_t out[TIME_BUCKETS]);
 
 #endif

@@ -12,8 +12,9 @@
  *  4 Mark.    Markers - this thread and workers, as many as the live bytes justify - take pieces of roots
  *    and trace; idle ones are given work from the bottom of busy ones' stacks. If a mark stack was
  *    full, all black objects are looked at again.
- *  5 End.     Weak references and finalizers have their turn (cycle_marked_hook). The generation is raised: all spans on central lists are unswept now. Spans in caches are
- *    swept at once, since only their owner may touch them later. The trigger of the next cycle is set.
+ *  5 End.     Weak references and finalizers have their turn (cycle_marked_hook). The generation is raised: all
+ *    spans on central lists are unswept now. Spans in caches are swept at once, since only their owner may touch
+ *    them later. The trigger of the next cycle is set.
  *  6 Resume.  Threads run. Dead slots are freed a span at a time, by allocation that needs them and by the
  *    background thread (alloc/sweep.h, gc/background.c), which also returns free pages to the system.
  *
@@ -82,8 +83,6 @@ static struct {
   uint64_t held_before;                /* [L:CYCLE] what of these caches held when the last cycle ended */
   uint64_t taken[SPAN_CLASSES];        /* [L:CYCLE] bytes_taken when births began to be black */
   int survivors[SPAN_CLASSES]; /* [L:CYCLE] of 1000 births, those that survived the last cycle beside the program */
-  bool diverges;               /* [L:CYCLE] the program writes faster than cleaning goes */
-  bool stuck;                  /* [L:CYCLE] also when it is slowed: another try would find as much */
   struct cycle_record current; /* [L:CYCLE] what the trace line tells */
   atomic_word cpu_ns;          /* [A] CPU time of all markers of this cycle */
   atomic_word
@@ -150,7 +149,6 @@ static void begin_record(enum cycle_reason reason, bool beside) {
   atomic_store_relaxed(&cycle.cpu_ns, 0);
   cycle.heap_at_start = atomic_load_relaxed(&heap.live);
   cycle.pause_ns = 0;
-  cycle.diverges = cycle.stuck = false;
   cycle.current = (struct cycle_record){.reason = reason, .beside = beside, .heap_before = cycle.heap_at_start};
   assist_begin();
   cycle.current.at[AT_START] = os_now_ns();
@@ -389,20 +387,20 @@ static void record_round(uint64_t pages) {
 
 /* What a pass leaves is what was written behind it, about half of what it found: it goes through memory in small
  * steps, each listed and scanned. Passes stop gaining at what is written while one finds nothing: protecting a 2 MiB block
- * again costs 17 us while threads run. */
-static void clean(void) {
+ * again costs 17 us while threads run. False: what is left is too much for a stop. */
+static bool clean(void) {
   uint64_t before = UINT64_MAX;
-  cycle.diverges = false;
+  bool nearly = true;
   for (unsigned round = 0; round < CLEAN_ROUNDS && dirty_works(); round++) {
     remark_begin(false);
     while (remark_list(STEP_PAGES, UINT64_MAX)) mark_beside();
     uint64_t pages = remark_pages();
     record_round(pages);
-    if (fits_stops(pages / 2, 1)) return;
-    cycle.diverges = !fits_stops(pages / 2, NEARLY);
-    if (pages > before / 10 * 8) return;
+    nearly = fits_stops(pages / 2, NEARLY);
+    if (fits_stops(pages / 2, 1) || pages > before / 10 * 8) break;
     before = pages;
   }
+  return nearly;
 }
 
 /* OS pages cleaned between looks at the clock, in a turn of so many ns. */
@@ -472,7 +470,7 @@ static bool mark_the_rest(unsigned markers, uint64_t deadline) {
   bool bounded = deadline != UINT64_MAX;
   mark_phase(markers, deadline);
   remark_begin(true);
-  for (bool first = true; (!bounded || mark_phase_done()) && remark_list(SIZE_MAX, UINT64_MAX); first = false) {
+  for (bool first = true; (!bounded || mark_phase_done()) && remark_list_last(markers); first = false) {
     if (bounded && first) deadline = os_now_ns() + (uint64_t)options.max_pause_us * 1000 * NEARLY;
     mark_phase(markers, deadline);
   }
@@ -484,7 +482,7 @@ static bool mark_the_rest(unsigned markers, uint64_t deadline) {
 
 static bool stop_and_finish(unsigned attempt) {
   unsigned markers = workers_available(cycle.stats.live_bytes);
-  bool last = attempt == ATTEMPTS || cycle.stuck || !dirty_works();
+  bool last = attempt == ATTEMPTS || cycle.current.stuck || !dirty_works();
   uint64_t start = os_now_ns(), budget = (uint64_t)options.max_pause_us * 1000;
   roots_stop_and_gather((char *)__builtin_frame_address(0), false);
   cycle.current.at[AT_STOP] = start;
@@ -495,7 +493,6 @@ static bool stop_and_finish(unsigned attempt) {
   blacken_caches();
   cycle.current.markers = markers;
   bool done = mark_the_rest(markers, deadline);
-  cycle.current.stuck = cycle.stuck;
   cycle.current.last_pages = remark_pages();
   cycle.current.at[AT_MARKED] = os_now_ns();
   if (done) {
@@ -511,20 +508,19 @@ static bool stop_and_finish(unsigned attempt) {
 
 /* CYCLE is held, by the collector's thread. */
 static void run_beside(enum cycle_reason reason) {
-  unsigned attempt = 1;
+  bool little_left = true;
   begin_record(reason, true);
   begin_marking();
   if (remark_arm()) {
     choose_births();
     roots_hint(reason == CYCLE_HEAP);
     mark_beside();
-    clean();
+    little_left = clean();
   }
-  cycle.stuck = cycle.diverges && !slow_writers();
-  while (!stop_and_finish(attempt)) {
-    clean();
-    cycle.stuck = cycle.diverges && !slow_writers();
-    attempt++;
+  for (unsigned attempt = 1;; attempt++) {
+    cycle.current.stuck = !little_left && !slow_writers();
+    if (stop_and_finish(attempt)) break;
+    little_left = clean();
   }
   remark_disarm();
 }

@@ -51,7 +51,7 @@ uint64_t cycle_take_pressure(void);
 struct cycle_stats {
   uint64_t memory_limit, hard_limit;
   uint64_t next_gc, last_gc, pause_total_ns, num_gc, num_forced, cpu_ns, assist_ns, live_bytes, stack_bytes, root_bytes;
-  uint64_t pause_ns[256], pause_end[256], pause_hist[32], assist_hist[32];
+  uint64_t pause_ns[256], pause_end[256], pause_hist[TIME_BUCKETS], assist_hist[TIME_BUCKETS];
 };
 void cycle_read_stats(struct cycle_stats *out);
 

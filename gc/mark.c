@@ -18,6 +18,7 @@
 #define SHARE_EVERY 64 /* objects between looks at whether another marker is idle */
 #define SHARE_MIN 8    /* entries below which none are shared */
 #define SHARE_MAX 256
+#define AHEAD 128 /* words whose slots' bytes are asked for at once */
 
 struct candidate {
   char *object;
@@ -112,6 +113,12 @@ static GC_NOINLINE void find_large(struct candidate *c, const char *p, uint64_t 
   __builtin_prefetch((const void *)(uintptr_t)s.state);
 }
 
+/* Where in the span of the page with descriptor d, and in which of its slots, the word points. */
+GC_INLINE uint32_t slot_index(uint64_t d, size_t offset, uint32_t *in_span) {
+  *in_span = (uint32_t)(offset & (PAGE_SIZE - 1)) + (uint32_t)(desc_place(d) << PAGE_SHIFT);
+  return (uint32_t)(((uint64_t)*in_span * mark.info[desc_class(d) / 2].magic) >> 32);
+}
+
 /* The slot around an address in the heap, without touching the slot or its byte. The fields are stored one by
  * one: a struct put together on the stack and copied as a whole would stall on store forwarding:
  * 184 ms instead of 124 for 2^25 objects. */
@@ -123,9 +130,7 @@ GC_INLINE void find_candidate(struct candidate *c, const struct view *v, uintptr
     find_large(c, (const char *)w, d);
     return;
   }
-  uint32_t size = mark.info[sc / 2].size;
-  uint32_t in_span = (uint32_t)(offset & (PAGE_SIZE - 1)) + (uint32_t)(desc_place(d) << PAGE_SHIFT);
-  uint32_t index = (uint32_t)(((uint64_t)in_span * mark.info[sc / 2].magic) >> 32);
+  uint32_t size = mark.info[sc / 2].size, in_span, index = slot_index(d, offset, &in_span);
   /* An index past the last slot meets a byte that is always 0 (mksizeclass checks that there is one). */
   atomic_u8 *state = v->slotmap + (size_t)desc_low(d) * 64 + index;
   char *object = (char *)(w - (in_span - index * size));
@@ -294,15 +299,55 @@ static GC_NO_SANITIZE uintptr_t *rescan_page(struct marker *m, const struct view
   return push_words(v, top, lo, words);
 }
 
-/* A run of OS pages, at most REMARK_PIECE long. */
-static void rescan(struct marker *m, const struct view *v, struct range r) {
-  uintptr_t *top = m->stack;
+/* The byte of the slot that the word points into, asked for early; NULL: it is for the drain to say. */
+GC_INLINE const atomic_u8 *state_ahead(const struct view *v, uintptr_t w) {
+  size_t offset = w - v->base;
+  uint32_t in_span;
+  uint64_t d = atomic_load_acquire(&v->desc[offset >> PAGE_SHIFT]);
+  if (GC_UNLIKELY(desc_class(d) < 2)) return NULL;
+  const atomic_u8 *state = v->slotmap + (size_t)desc_low(d) * 64 + slot_index(d, offset, &in_span);
+  __builtin_prefetch((const void *)(uintptr_t)state);
+  return state;
+}
+
+/* Of the words in [from, top), those that are left to do; returns the new top. On a page that is looked at again nearly all
+ * lead to what is black, and the drain would ask memory for each of these objects, too: twice as long. */
+static GC_NO_SANITIZE uintptr_t *keep_white(const struct view *heap_view, uintptr_t *from, uintptr_t *top) {
+  const struct view v = *heap_view;
+  const atomic_u8 *state[AHEAD];
+  uintptr_t *kept = from;
+  for (; from < top; from += AHEAD) {
+    size_t n = min_size((size_t)(top - from), AHEAD);
+    for (size_t i = 0; i < n; i++) state[i] = state_ahead(&v, from[i]);
+    for (size_t i = 0; i < n; i++) {
+      *kept = from[i];
+      kept += state[i] == NULL || atomic8_load_relaxed(state[i]) == v.white;
+    }
+  }
+  return kept;
+}
+
+/* A run of OS pages: what they point to and is white goes on the stack. */
+static uintptr_t *rescan(struct marker *m, const struct view *v, uintptr_t *top, struct range r) {
   for (char *lo = r.lo; lo < r.hi;) {
     char *end = page_address(page_of(lo) + 1), *hi = end < r.hi ? end : r.hi;
-    top = rescan_page(m, v, top, page_of(lo), lo, hi);
+    top = keep_white(v, top, rescan_page(m, v, top, page_of(lo), lo, hi));
     lo = hi;
   }
-  drain(m, v, top);
+  return top;
+}
+
+/* A drain costs 32 turns of the ring, so it waits until it is worth them. A piece is finished before a phase is broken off. */
+static void rescan_pieces(struct marker *m, const struct view *v) {
+  uintptr_t *top = m->stack;
+  struct range piece;
+  while (m->left == 0 && !must_break_off(m) && remark_take(&piece)) {
+    top = rescan(m, v, top, piece);
+    if (top - m->stack < SHARE_MAX) continue;
+    drain(m, v, top);
+    top = m->stack;
+  }
+  if (top > m->stack) drain(m, v, top);
 }
 
 void mark_run(unsigned index) {
@@ -311,7 +356,7 @@ void mark_run(unsigned index) {
   struct range piece;
   if (m->left != 0) drain(m, &v, m->stack + m->left);
   while (m->left == 0 && !pool_is_closed() && roots_take(&piece)) drain_range(m, &v, piece.lo, piece.hi);
-  while (m->left == 0 && !pool_is_closed() && remark_take(&piece)) rescan(m, &v, piece);
+  if (m->left == 0) rescan_pieces(m, &v);
   for (size_t n; m->left == 0 && (n = pool_take(m->stack, SHARE_MAX)) != 0;) drain(m, &v, m->stack + n);
 }
 

@@ -5,6 +5,7 @@
 
 #include "alloc/pageheap.h"
 #include "alloc/slotmap.h"
+#include "gc/workers.h"
 #include "runtime/dirty.h"
 #include "runtime/meta.h"
 #include "runtime/os.h"
@@ -13,25 +14,29 @@
 #define PIECES 65536     /* listed at a time; one call of the tracker reports at most as many OS pages */
 #define PIECE (64 * KIB) /* so that markers share evenly */
 #define PROBE_SPANS 8    /* per class */
-#define DISARM_SHARE \
-  1024 /* disarming costs 10 ns a page, a fault 700, and most of what sweeping freed is written before the next cycle */
-#define STRETCH 2048       /* heap pages that the tracker is asked about in one call */
-#define STRETCH_LAST 32768 /* the same in the stop, when nobody waits for the call to end */
-#define GAP 64             /* pages that are not armed between two that are, and looked through with them */
+/* One page in so many written during the cycle and all are disarmed: that costs 10 ns a page, a fault 700, and most of what
+ * sweeping freed is written before the next cycle. */
+#define DISARM_SHARE 1024
+/* Heap pages that the tracker is asked about in one call; in the stop, that a marker takes at a time. Checking builds have
+ * more stretches, so that small heaps are divided, too. */
+#define STRETCH (GC_DEBUG || GC_TORTURE ? 64 : 2048)
+#define GAP 64 /* pages that are not armed between two that are, and looked through with them */
 
 static struct {
   uint64_t *armed; /* bit per heap page: protected since remark_arm, or dirty and to be reported */
   uint32_t *fresh; /* first pages of spans that are not armed */
   size_t fresh_count, fresh_at, fresh_kept; /* of them; listing goes on at; before it, those that stay fresh */
-  struct range *piece;                      /* [const while markers run] */
-  size_t count;                             /* of them */
-  atomic_word next;                         /* [A] the next piece to take */
-  const char *at;                           /* where listing goes on */
+  struct range *piece; /* [const while markers mark]; written by those that list, each its own entries */
+  atomic_word count;   /* [A] of them */
+  atomic_word next;    /* [A] the next piece to take */
+  const char *at;      /* where listing goes on, */
+  atomic_word stretch; /* [A] and in the stop, the next STRETCH to look through */
 #if GC_DEBUG
   uint64_t *sum; /* of the contents of each armed OS page when it was armed; 0: reported since */
 #endif
   bool last;                                 /* stop: nothing is armed again */
-  uint64_t pages, pages_in_cycle;            /* OS pages listed */
+  atomic_word pages;                         /* [A] OS pages listed since remark_begin */
+  uint64_t pages_in_cycle;                   /* before it, since remark_arm */
   uint64_t armed_pages;                      /* heap pages */
   uint32_t probe[SPAN_CLASSES][PROBE_SPANS]; /* spans made since marking began, one in PROBES */
   size_t probes[SPAN_CLASSES];
@@ -48,7 +53,7 @@ bool remark_init(void) {
   return remark.armed != NULL && remark.fresh != NULL && remark.piece != NULL;
 }
 
-uint64_t remark_pages(void) { return remark.pages; }
+uint64_t remark_pages(void) { return atomic_load_relaxed(&remark.pages); }
 
 /* ---- arming ---- */
 
@@ -118,6 +123,7 @@ bool remark_arm(void) {
   remark.fresh_count = 0;
   memset(remark.probes, 0, sizeof remark.probes);
   remark.armed_pages = remark.pages_in_cycle = 0;
+  atomic_store_relaxed(&remark.pages, 0);
   memset(remark.armed, 0, min_size(heap.pages / 8, end / 8 + 8));
   while (page < end) {
     uint64_t d = page_desc(page);
@@ -136,12 +142,11 @@ bool remark_arm(void) {
 static void add_piece(char *lo, char *hi) {
   size_t size = max_size(PIECE, round_up((size_t)(hi - lo) / PIECES, PIECE));
   for (; lo < hi; lo += size)
-    remark.piece[remark.count++] = (struct range){lo, (size_t)(hi - lo) > size ? lo + size : hi};
+    remark.piece[atomic_add(&remark.count, 1)] = (struct range){lo, (size_t)(hi - lo) > size ? lo + size : hi};
 }
 
 static void list_armed(char *lo, char *hi) {
-  remark.pages += (size_t)(hi - lo) / os_page_size();
-  remark.pages_in_cycle += (size_t)(hi - lo) / os_page_size();
+  atomic_add(&remark.pages, (size_t)(hi - lo) / os_page_size());
   add_piece(lo, hi);
   if (remark.last)
     sum_forget(lo, hi);
@@ -164,15 +169,15 @@ static void add_dirty(void *unused, struct range r) {
   }
 }
 
-/* The next stretch with armed pages, from `from` on, at most about STRETCH long; false when there is none. */
-static bool next_stretch(uint32_t from, uint32_t gap, uint32_t *lo, uint32_t *hi) {
-  uint32_t end = heap_end(), most = remark.last ? STRETCH_LAST : STRETCH;
+/* The next stretch with armed pages in [from, end), at most about STRETCH long; false when there is none. */
+static bool next_stretch(uint32_t from, uint32_t end, uint32_t gap, uint32_t *lo, uint32_t *hi) {
   while (from < end && !is_armed(from)) from += remark.armed[from / 64] >> (from % 64) == 0 ? 64 - from % 64 : 1;
   if (from >= end) return false;
   *lo = from;
   *hi = from + 1;
-  for (uint32_t p = *hi; p < end && p - *hi <= gap && *hi - *lo < most; p++) {
-    bool word = p % 64 == 0 && remark.armed[p / 64] == ~(uint64_t)0; /* 64 at once: there are 131,072 per GiB */
+  for (uint32_t p = *hi; p < end && p - *hi <= gap && *hi - *lo < STRETCH; p++) {
+    bool word = p % 64 == 0 && p + 64 <= end &&
+                remark.armed[p / 64] == ~(uint64_t)0; /* 64 at once: there are 131,072 per GiB */
     if (word) p += 63;
     if (word || is_armed(p)) *hi = p + 1;
   }
@@ -193,7 +198,7 @@ static bool list_one_fresh(uint32_t page) {
 /* True when all are listed. */
 static bool list_fresh(size_t most) {
   size_t n = remark.fresh_count;
-  while (remark.fresh_at < n && remark.count < most)
+  while (remark.fresh_at < n && atomic_load_relaxed(&remark.count) < most)
     if (!list_one_fresh(remark.fresh[remark.fresh_at++])) return false;
   if (remark.fresh_at < n) return false;
   remark.fresh_count = remark.fresh_kept;
@@ -205,6 +210,11 @@ static void note_probe(uint32_t page) {
   if (page % PROBES == 0 && remark.probes[sc] < PROBE_SPANS) remark.probe[sc][remark.probes[sc]++] = page;
 }
 
+static void empty_table(void) {
+  atomic_store_relaxed(&remark.count, 0);
+  atomic_store_relaxed(&remark.next, 0);
+}
+
 void remark_begin(bool last) {
   size_t n = remark.fresh_count;
   remark.fresh_count += pageheap_take_fresh(remark.fresh + n, heap.pages - n);
@@ -212,30 +222,58 @@ void remark_begin(bool last) {
   remark.fresh_at = remark.fresh_kept = 0;
   remark.last = last;
   remark.at = heap.base;
-  remark.pages = 0;
-  remark.count = 0;
-  atomic_store_relaxed(&remark.next, 0);
+  atomic_store_relaxed(&remark.stretch, 0);
+  remark.pages_in_cycle += remark_pages();
+  atomic_store_relaxed(&remark.pages, 0);
+  empty_table();
 }
 
 bool remark_list(size_t most, uint64_t deadline) {
   uint32_t lo, hi;
   bool more = true;
   if (most > PIECES) most = PIECES;
-  remark.count = 0;
-  atomic_store_relaxed(&remark.next, 0);
+  empty_table();
   if (!list_fresh(most)) return dirty_works();
-  while (remark.count < most && (more = next_stretch(page_of(remark.at), remark.last ? GAP : 0, &lo, &hi))) {
+  while (atomic_load_relaxed(&remark.count) < most &&
+         (more = next_stretch(page_of(remark.at), heap_end(), 0, &lo, &hi))) {
     const char *from = page_address(lo) > remark.at ? page_address(lo) : remark.at;
-    if (!dirty_collect(from, page_address(hi), !remark.last, most, add_dirty, NULL, &remark.at)) return false;
+    if (!dirty_collect(from, page_address(hi), true, most, add_dirty, NULL, &remark.at)) return false;
     if (deadline != UINT64_MAX && os_now_ns() >= deadline) return true;
   }
-  return more || remark.count > 0;
+  return more || atomic_load_relaxed(&remark.count) > 0;
+}
+
+static void list_range(uint32_t from, uint32_t end) {
+  for (uint32_t lo, hi; next_stretch(from, end, GAP, &lo, &hi); from = hi)
+    for (const char *at = page_address(lo); at < page_address(hi);)
+      if (!dirty_collect(at, page_address(hi), false, SIZE_MAX, add_dirty, NULL, &at)) return;
+}
+
+/* By all markers at once: looking through the page tables takes 0.5 ms per GiB. A stretch is listed to its end, since the
+ * table has room for what MARKERS_MAX of them hold beyond PIECES: every other OS page, 2,048. */
+static void list_stretches(unsigned unused) {
+  uint32_t end = heap_end();
+  (void)unused;
+  while (atomic_load_relaxed(&remark.count) < PIECES && dirty_works()) {
+    uint64_t i = atomic_add(&remark.stretch, 1);
+    if (i * STRETCH >= end) return;
+    list_range((uint32_t)i * STRETCH, (uint32_t)min_size((i + 1) * STRETCH, end));
+  }
+}
+
+_Static_assert(MARKERS_MAX *(STRETCH *(PAGE_SIZE / 4096) / 2 + 1) <= PIECES, "what a stretch holds has room");
+
+bool remark_list_last(unsigned markers) {
+  empty_table();
+  if (list_fresh(PIECES)) workers_run(markers, list_stretches);
+  return dirty_works() && atomic_load_relaxed(&remark.count) > 0;
 }
 
 bool remark_take(struct range *piece) {
-  if (atomic_load_relaxed(&remark.next) >= remark.count) return false;
+  size_t n = atomic_load_relaxed(&remark.count);
+  if (atomic_load_relaxed(&remark.next) >= n) return false;
   size_t i = atomic_add(&remark.next, 1);
-  if (i >= remark.count) return false;
+  if (i >= n) return false;
   *piece = remark.piece[i];
   return true;
 }
@@ -261,6 +299,6 @@ void remark_survivors(int *of_1000) {
 void remark_disarm(void) {
   uint64_t os_pages = remark.armed_pages * PAGE_SIZE / os_page_size();
   uint32_t lo, hi = 0;
-  if (remark.pages_in_cycle < os_pages / DISARM_SHARE) return;
-  while (dirty_works() && next_stretch(hi, GAP, &lo, &hi)) dirty_disarm(page_address(lo), page_address(hi));
+  if (remark.pages_in_cycle + remark_pages() < os_pages / DISARM_SHARE) return;
+  while (dirty_works() && next_stretch(hi, heap_end(), GAP, &lo, &hi)) dirty_disarm(page_address(lo), page_address(hi));
 }

@@ -16,10 +16,12 @@ bool remark_arm(void);
 
 /* Lists what was written, at most about `most` OS pages at a time: again and again, until none is left to list, each time
  * with phases of marking until all pieces are taken; past the deadline (monotonic ns, UINT64_MAX: none) fewer, perhaps none.
- * For the last stop, pages are not armed again, and fresh spans stay fresh. False: none listed and none left, or the
- * tracker is lost: dirty_works tells. */
+ * False: none listed and none left, or the tracker is lost: dirty_works tells.
+ * In the last stop (begin: last) remark_list_last does it with that many markers, as many OS pages at a time as the table
+ * holds; pages are not armed again, and fresh spans stay fresh. */
 void remark_begin(bool last);
 bool remark_list(size_t most, uint64_t deadline);
+bool remark_list_last(unsigned markers);
 bool remark_take(struct range *piece);
 
 /* Of the births of this cycle that are probed (span_birth_colour), how many of 1000 were marked, per span class; a
@@ -30,7 +32,7 @@ void remark_survivors(int *of_1000);
  * listed is as it was when it was armed, else a sentence. Debug builds only. */
 const char *remark_check(void);
 
-/* After the cycle: frees the program from faulting once per page, when it writes to so many that this pays. */
+/* After the cycle: frees the program from faulting once per page, unless it hardly writes at all. */
 void remark_disarm(void);
 
 uint64_t remark_pages(void); /* OS pages listed since remark_begin */

@@ -26,9 +26,8 @@ static void trace_beside(const struct cycle_record *r) {
     n += strlen(pages + n);
   }
   print_line(
-      "gc %lu beside: %lu.%02lu ms before the stop, cleaned %s pages and %lu in the stop, %u stops, longest %lu us, %u "
-      "turns, assists "
-      "%lu us%s%s",
+      "gc %lu beside: %lu.%02lu ms before the stop, cleaned %s pages and %lu in the stop, %u stops, "
+      "longest %lu us, %u turns, assists %lu us%s%s",
       (unsigned long)r->number, FIXED(ms_between(r, AT_START, AT_STOP)), pages, (unsigned long)r->last_pages, r->stops,
       (unsigned long)(r->longest_ns / 1000), r->turns, (unsigned long)(r->assist_ns / 1000),
       r->lost ? ", tracker lost" : "", r->stuck ? ", written faster than cleaned" : "");

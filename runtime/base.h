@@ -4,7 +4,7 @@
 #define HOLDFAST_BASE_H
 
 #ifndef GC_IMPL
-#error "internal header of Holdfast: programs include gc_alloc.h or gc_stats.h"
+#error "internal header of Holdfast: programs include gc_alloc.h, gc_stats.h or gc_frag.h"
 #endif
 
 #include <stdbool.h>
@@ -54,10 +54,11 @@ GC_INLINE unsigned count_bits(uint64_t x) {
   return (unsigned)(x * 0x0101010101010101u >> 56);
 }
 
-/* Which of 32 buckets a time belongs to: i holds [2^i, 2^(i+1)) ns, the last all longer ones. */
+#define TIME_BUCKETS 32
+/* Which of them a time belongs to: i holds [2^i, 2^(i+1)) ns, the last all longer ones. */
 GC_INLINE unsigned time_bucket(uint64_t ns) {
   unsigned bucket = ns == 0 ? 0 : 63u - (unsigned)__builtin_clzll(ns);
-  return bucket < 31 ? bucket : 31;
+  return bucket < TIME_BUCKETS ? bucket : TIME_BUCKETS - 1;
 }
 
 /* A half-open range of addresses. */

@@ -18,8 +18,8 @@
 #define USER_MODE_ONLY 1 /* flag of userfaultfd(2): what an unprivileged process may ask for */
 #define FEATURE_WP_UNPOPULATED (1u << 13)
 #define FEATURE_WP_ASYNC (1u << 15)
-#define REGIONS 1024 /* reported by one call, */
-#define PAGES 65536  /* with together at most so many pages */
+#define REGIONS 256 /* reported by one call, */
+#define PAGES 65536 /* with together at most so many pages */
 
 struct page_region {
   uint64_t start, end, categories;
@@ -40,17 +40,16 @@ static struct {
     ino_t inode; /* to know it again: the program may have closed it and got the number for another file */
   } fault, pagemap;
   atomic_u32 works;   /* [A] */
-  const char *reason; /* [const once works is 0] */
+  atomic_word reason; /* [A] a literal; two that lose it at the same time may each tell theirs */
   char *lo;           /* what is watched */
   size_t size;
-  struct page_region region[REGIONS]; /* [own] of the one thread that collects */
-} tracker GC_OWN_DATA = {.fault = {.fd = -1}, .pagemap = {.fd = -1}, .reason = "not started"};
+} tracker GC_OWN_DATA = {.fault = {.fd = -1}, .pagemap = {.fd = -1}, .reason = (uintptr_t) "not started"};
 
 bool dirty_works(void) { return atomic32_load_acquire(&tracker.works) != 0; } /* pairs with lose: its reason */
-const char *dirty_reason(void) { return tracker.reason; }
+const char *dirty_reason(void) { return (const char *)(uintptr_t)atomic_load_relaxed(&tracker.reason); }
 
 static bool lose(const char *reason) {
-  tracker.reason = reason;
+  atomic_store_relaxed(&tracker.reason, (uintptr_t)reason);
   atomic32_store_release(&tracker.works, 0); /* pairs with dirty_works */
   return false;
 }
@@ -101,7 +100,7 @@ static void ignore(void *unused, struct range r) { (void)unused, (void)r; }
 /* Asks about one page of memory: does the kernel know the call, and does a filter let it through? */
 static bool try_scan(void) {
   const char *next;
-  tracker.reason = "the kernel or a filter refuses PAGEMAP_SCAN";
+  atomic_store_relaxed(&tracker.reason, (uintptr_t) "the kernel or a filter refuses PAGEMAP_SCAN");
   return dirty_arm(tracker.lo, tracker.lo + os_page_size()) &&
          dirty_collect(tracker.lo, tracker.lo + os_page_size(), false, 1, ignore, NULL, &next);
 }
@@ -177,12 +176,13 @@ bool dirty_disarm(const char *lo, const char *hi) {
 
 bool dirty_collect(const char *lo, const char *hi, bool rearm, size_t most, void (*f)(void *arg, struct range r),
                    void *arg, const char **next) {
+  struct page_region region[REGIONS];
   struct scan_arg a = {sizeof a,
                        (rearm ? WP_MATCHING : 0) | CHECK_WPASYNC,
                        (uintptr_t)lo,
                        (uintptr_t)(rearm ? step_end(lo, hi) : hi),
                        0,
-                       (uintptr_t)tracker.region,
+                       (uintptr_t)region,
                        REGIONS,
                        min_size(most, PAGES),
                        0,
@@ -190,7 +190,7 @@ bool dirty_collect(const char *lo, const char *hi, bool rearm, size_t most, void
                        0,
                        PAGE_WRITTEN};
   long n = scan(&a);
-  for (long i = 0; i < n; i++) f(arg, (struct range){(char *)tracker.region[i].start, (char *)tracker.region[i].end});
+  for (long i = 0; i < n; i++) f(arg, (struct range){(char *)region[i].start, (char *)region[i].end});
   *next = (const char *)(uintptr_t)a.walk_end;
   return n >= 0;
 }

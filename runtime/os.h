@@ -42,6 +42,10 @@ int os_signal_thread(int tid, int signal); /* 0, or an errno value */
 /* The mapping around p, from the kernel's list; false when there is none. For rare paths: it reads a file. */
 bool os_mapping_of(const void *p, struct range *out);
 
+/* Writes all of it; 0, or an errno value. Not write(2) of the C library, which is a cancellation point: a thread that ended
+ * there would leave what it holds behind. errno is kept. */
+int os_write(int fd, const void *bytes, size_t size);
+
 /* Copies memory of this process that may be gone: false then, or when the kernel does not let us. */
 bool os_read_memory(void *to, const void *from, size_t size);
 

@@ -205,6 +205,18 @@ bool os_mapping_of(const void *p, struct range *out) {
   return found;
 }
 
+int os_write(int fd, const void *bytes, size_t size) {
+  int saved = errno, error = 0;
+  for (size_t done = 0; done < size && error == 0;) {
+    long n = syscall(SYS_write, fd, (const char *)bytes + done, size - done);
+    if (n > 0) done += (size_t)n;
+    if (n == 0) error = EIO;
+    if (n < 0 && errno != EINTR) error = errno;
+  }
+  errno = saved;
+  return error;
+}
+
 bool os_read_memory(void *to, const void *from, size_t size) {
   struct iovec local = {to, size}, remote = {(void *)(uintptr_t)from, size};
   int saved = errno;

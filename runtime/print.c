@@ -1,9 +1,7 @@
 /* print.c - see print.h. The formatter covers what the library prints and no more. */
 #include "runtime/print.h"
 
-#include <errno.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+#include "runtime/os.h"
 
 struct sink {
   char *at, *end; /* end: last byte, kept for the terminator */
@@ -95,17 +93,10 @@ size_t format_text(char *buffer, size_t size, const char *format, ...) {
 
 void print_line(const char *format, ...) {
   char line[1024];
-  int saved = errno;
   va_list args;
   va_start(args, format);
   size_t n = format_text_v(line, sizeof line - 1, format, args);
   va_end(args);
   line[n++] = '\n';
-  for (size_t done = 0; done < n;) {
-    long w = syscall(SYS_write, 2, line + done, n - done); /* not write(): that is a cancellation point */
-    if (w < 0 && errno == EINTR) continue;
-    if (w <= 0) break; /* nobody to tell */
-    done += (size_t)w;
-  }
-  errno = saved;
+  (void)os_write(2, line, n); /* an error: nobody to tell */
 }

@@ -29,7 +29,7 @@ static bool is_listed(bool last, const volatile char *address) {
   struct range piece;
   bool found = false;
   remark_begin(last);
-  while (remark_list(SIZE_MAX, UINT64_MAX))
+  while (last ? remark_list_last(1) : remark_list(SIZE_MAX, UINT64_MAX))
     while (remark_take(&piece)) found |= p >= piece.lo && p < piece.hi;
   return found;
 }
