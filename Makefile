@@ -10,7 +10,8 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 VERSION := 0.1.0
 SOVERSION := 0
-OBJDIR := build/$(BUILD)$(if $(findstring clang,$(CC)),-clang)
+CROSS := $(patsubst %gcc,%,$(filter %-linux-gnu-gcc,$(CC)))
+OBJDIR := build/$(BUILD)$(if $(findstring clang,$(CC)),-clang)$(CROSS:%-=-%)
 
 COMMA := ,
 WARN := -Wall -Wextra -Wundef -Wshadow -Wconversion -Wmissing-prototypes -Wstrict-prototypes -Werror
@@ -31,7 +32,7 @@ PUBLIC_HEADERS := $(sort $(wildcard api/gc_*.h))
 LIBHOLDFAST_A := $(OBJDIR)/libholdfast.a
 LIBHOLDFAST_SO := $(OBJDIR)/libholdfast.so.$(VERSION)
 
-.PHONY: all help examples test check check-asan check-tsan check-torture deps generate check-generated format install clean
+.PHONY: all help examples test check check-aarch64 check-asan check-tsan check-torture deps generate check-generated format install clean
 all: $(LIBHOLDFAST_A) $(LIBHOLDFAST_SO)
 
 help:
@@ -39,6 +40,7 @@ help:
 	@echo 'make examples        installs what is missing, builds, runs Examples 1-4 and the step table'
 	@echo 'make test            installs what is missing, runs all tests and script checks'
 	@echo 'make check           unit and public tests of this BUILD only'
+	@echo 'make check-aarch64   cross-built for aarch64, tests under qemu'
 	@echo 'make check-programs  SQLite, Lua, cJSON and libxml2 on Holdfast; make bench-programs measures them'
 	@echo 'make bench           speed against glibc, jemalloc, mimalloc, bdwgc, Go (BENCH_ARGS="--help")'
 	@echo 'make scenarios       the fragmentation laboratory; make scenarios-small runs it, shortened'
@@ -57,8 +59,8 @@ $(OBJDIR)/lib/%.o: %.c
 # clash with a program's.
 $(LIBHOLDFAST_A): $(OBJECTS)
 	@rm -f $@
-	@ld -r -o $(OBJDIR)/holdfast.o $(OBJECTS)
-	@objcopy --localize-hidden $(OBJDIR)/holdfast.o
+	@$(CROSS)ld -r -o $(OBJDIR)/holdfast.o $(OBJECTS)
+	@$(CROSS)objcopy --localize-hidden $(OBJDIR)/holdfast.o
 	@echo "  AR $@"; ar rcs $@ $(OBJDIR)/holdfast.o
 
 $(LIBHOLDFAST_SO): $(OBJECTS) api/holdfast.map
@@ -125,6 +127,11 @@ check-tsan: $(TSAN_TESTS)
 check-torture: run-unit-tests $(TORTURE_TESTS) $(TORTURE_PLAY)
 	GC_TORTURE=200 sh tests/run.sh $(TORTURE_TESTS)
 	GC_MAX_PAUSE_US=100 sh tests/run.sh $(TORTURE_PLAY)
+
+# Another machine: built with a cross compiler, and tested as far as an emulator allows (docs/portability.md).
+check-aarch64:
+	@sh tests/tools/install-deps.sh aarch64
+	@sh tests/tools/check-aarch64.sh
 
 # gnuplot is for the laboratory's plots; without it they are not checked.
 test: deps

@@ -1,7 +1,7 @@
 #!/bin/sh
 # install-deps.sh - installs the packages that building and testing need and that are missing, through
 # apt-get, as root or with sudo. Without either it prints the line to run and stops.
-# Usage: install-deps.sh [report]      report: only what the laboratory's report needs beyond that
+# Usage: install-deps.sh [report|aarch64]    only what the laboratory's report, or the check for aarch64, needs beyond that
 set -eu
 
 missing=
@@ -14,6 +14,11 @@ header() { echo "#include <$1>" | ${CC:-gcc} -E - ; }
 
 if [ "${1:-}" = report ]; then
   need gnuplot-nox command -v gnuplot
+elif [ "${1:-}" = aarch64 ]; then
+  need gcc-aarch64-linux-gnu command -v aarch64-linux-gnu-gcc
+  need libc6-dev-arm64-cross test -e /usr/aarch64-linux-gnu/include/stdio.h
+  need qemu-user command -v qemu-aarch64
+  need libatomic-ops-dev test -e /usr/include/atomic_ops.h
 else
   need gcc command -v gcc
   need g++ command -v g++
