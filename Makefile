@@ -118,7 +118,7 @@ check: run-unit-tests run-public-tests
 # with stops so short that cycles must slow the writers and retry.
 TSAN_TESTS := $(filter-out %/test_fastpath %/test_world,$(UNIT_TESTS)) $(OBJDIR)/tests/test_shadow
 TORTURE_TESTS := $(patsubst %,$(OBJDIR)/tests/%,test_noscan test_strings test_aligned test_shadow)
-TORTURE_PLAY := $(patsubst %,$(OBJDIR)/tests/%,test_hideandseek test_shadow_threads test_compact_threads)
+TORTURE_PLAY := $(patsubst %,$(OBJDIR)/tests/%,test_hideandseek test_shadow_threads test_compact_threads test_weak_race)
 ASAN_TESTS := $(patsubst %,$(OBJDIR)/tests/%,test_free test_realloc test_noscan test_zero test_strings test_shadow test_places test_signals)
 check-asan: run-unit-tests $(ASAN_TESTS)
 	sh tests/run.sh $(ASAN_TESTS)
@@ -149,6 +149,8 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/share/man/man3 $(DESTDIR)$(PREFIX)/share/man/man7
 	install -m 644 docs/man/man3/*.3 $(DESTDIR)$(PREFIX)/share/man/man3/
 	install -m 644 docs/man/man7/*.7 $(DESTDIR)$(PREFIX)/share/man/man7/
+	install -d $(DESTDIR)$(PREFIX)/share/holdfast
+	install -m 644 api/holdfast.supp $(DESTDIR)$(PREFIX)/share/holdfast/holdfast.supp
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' api/holdfast.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/holdfast.pc
 
 clean:

@@ -49,6 +49,10 @@ GC_API GC_ALLOC_FN(1) void *gc_alloc(size_t size);
  * stays as long as any of them is reachable. */
 GC_API GC_ALLOC_FN(1) void *gc_alloc_noscan(size_t size);
 
+/* As gc_alloc, of an object that is kept, and searched for pointers, until gc_free: for what is held only where the
+ * collector does not look, such as memory from malloc or the kernel. gc_realloc keeps the kind. */
+GC_API GC_ALLOC_FN(1) void *gc_alloc_uncollectable(size_t size);
+
 /* gc_alloc(n * size); NULL with ENOMEM when the product overflows. */
 GC_API GC_ALLOC_FN(1, 2) void *gc_calloc(size_t n, size_t size);
 

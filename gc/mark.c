@@ -519,6 +519,7 @@ void mark_finish(void) {
 }
 
 void mark_forget(void) { mark.marker[0].overflow = true; }
+void mark_note(uint64_t bytes) { settle(&mark.marker[0], &(struct tally){bytes, 1}); }
 
 static const void *unmarked GC_OWN_DATA; /* [STW] what the verifier found */
 

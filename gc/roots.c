@@ -2,12 +2,15 @@
 #include "gc/roots.h"
 
 #include "alloc/cache.h"
+#include "gc/kept.h"
 #include "runtime/images.h"
 #include "runtime/lock.h"
 #include "runtime/meta.h"
 #include "runtime/os.h"
 #include "runtime/thread.h"
 #include "runtime/world.h"
+
+#define NO_PIECE SIZE_MAX
 
 /* A table of ranges that grows by doubling. */
 struct table {
@@ -18,6 +21,8 @@ struct table {
 static struct {
   struct table pieces; /* [STW; const while marking] */
   struct table words;  /* [STW] single words: slots and tiny blocks that caches hold */
+  size_t words_from;   /* [STW] the piece where they begin once sealed; NO_PIECE: not sealed yet */
+  size_t sealed;       /* [STW] words of it that were handed out */
   atomic_word next;    /* [A] the next piece to take */
   uint64_t bytes, stack_bytes;
   char *sp;   /* the stopper's stack */
@@ -71,20 +76,22 @@ static struct range mapping_of(const char *p) {
   return mapping;
 }
 
+typedef void range_visit(void *arg, struct range r);
+
 /* A thread on a signal stack or a coroutine's: that stack from the stack pointer up, and all of its normal
  * stack, since where that one was left is not known. */
-static void add_other_stack(const struct thread *t) {
+static void walk_other_stack(const struct thread *t, range_visit *f, void *arg) {
   struct range other = t->other_stack;
   if (other.lo == NULL) other = (struct range){t->sp, mapping_of(t->sp).hi};
-  add_range(NULL, other);
-  add_range(NULL, (struct range){mapping_of(t->stack_base - 1).lo, t->stack_base});
+  f(arg, other);
+  f(arg, (struct range){mapping_of(t->stack_base - 1).lo, t->stack_base});
 }
 
-static void add_stack(const struct thread *t) {
+static void walk_stack(const struct thread *t, range_visit *f, void *arg) {
   if (t->other_stack.lo == NULL && t->sp >= t->stack_lo && t->sp < t->stack_base)
-    add_range(NULL, (struct range){t->sp, t->stack_base});
+    f(arg, (struct range){t->sp, t->stack_base});
   else
-    add_other_stack(t);
+    walk_other_stack(t, f, arg);
 }
 
 static void add_thread(struct thread *t) {
@@ -93,7 +100,7 @@ static void add_thread(struct thread *t) {
   add_range(NULL, (struct range){(char *)&t->start_arg, (char *)(&t->start_arg + 1)});
   if (t->state != THREAD_RUNNING) return;
   images_walk_tls(t, add_range, NULL);
-  add_stack(t);
+  walk_stack(t, add_range, NULL);
   roots.stack_bytes += roots.bytes - before;
 }
 
@@ -108,14 +115,74 @@ static void on_locked_images(void *unused) {
   world_stop(roots.sp, roots.brief);
 }
 
+static void begin_list(void) {
+  roots.pieces.count = roots.words.count = roots.sealed = 0;
+  roots.words_from = NO_PIECE;
+  roots.bytes = roots.stack_bytes = 0;
+}
+
 void roots_stop_and_gather(char *sp, bool brief) {
   roots.sp = sp;
   roots.brief = brief;
-  roots.pieces.count = roots.words.count = 0;
-  roots.bytes = roots.stack_bytes = 0;
+  begin_list();
   images_stop_and_walk(on_locked_images, add_range, NULL);
   for (struct thread *t = threads_first(); t != NULL; t = threads_next(t)) add_thread(t);
   for (size_t i = 0; i < roots.user.count; i++) add_range(NULL, roots.user.at[i]);
+  kept_roots(false, add_range, NULL);
+}
+
+/* ---- what a word is ---- */
+
+static bool lies_in(const char *at, struct range r) { return at >= r.lo && at < r.hi; }
+
+struct look_up {
+  const char *at;
+  struct range found;
+};
+
+static void look_in(void *arg, struct range r) {
+  struct look_up *l = arg;
+  if (lies_in(l->at, r)) l->found = r;
+}
+
+/* The stack around a word. */
+static struct range stack_around(const struct thread *t, const char *at) {
+  struct look_up l = {at, {NULL, NULL}};
+  if (t->state == THREAD_RUNNING) walk_stack(t, look_in, &l);
+  return l.found;
+}
+
+bool roots_is_stack(const char *at) {
+  for (struct thread *t = threads_first(); t != NULL; t = threads_next(t))
+    if (stack_around(t, at).lo != NULL) return true;
+  return false;
+}
+
+static bool place_in_thread(struct root_place *p, const struct thread *t, const char *at) {
+  struct look_up tls = {at, {NULL, NULL}};
+  p->tid = t->tid;
+  p->own = t == tl_thread;
+  p->range = stack_around(t, at);
+  p->kind = ROOT_STACK;
+  if (p->range.lo != NULL) return true;
+  p->kind = ROOT_THREAD;
+  if (at == (const char *)&t->start_arg) return true;
+  if (t->state == THREAD_RUNNING) images_walk_tls(t, look_in, &tls);
+  p->range = tls.found;
+  p->kind = ROOT_TLS;
+  return tls.found.lo != NULL;
+}
+
+struct root_place roots_place(const char *at) {
+  struct root_place p = {ROOT_CACHE, 0, false, {NULL, NULL}};
+  struct range words = {(char *)roots.words.at, (char *)(roots.words.at + roots.words.count)};
+  if (lies_in(at, words)) return p;
+  for (struct thread *t = threads_first(); t != NULL; t = threads_next(t))
+    if (place_in_thread(&p, t, at)) return p;
+  p = (struct root_place){ROOT_RANGE, 0, false, {NULL, NULL}};
+  for (size_t i = 0; i < roots.user.count; i++)
+    if (lies_in(at, p.range = roots.user.at[i])) return p;
+  return (struct root_place){ROOT_DATA, 0, false, {NULL, NULL}};
 }
 
 /* ---- hints ---- */
@@ -149,8 +216,7 @@ static void hint_stack(const struct thread *t) {
 }
 
 void roots_hint(bool stacks) {
-  roots.pieces.count = roots.words.count = 0;
-  roots.bytes = roots.stack_bytes = 0;
+  begin_list();
   images_stop_and_walk(NULL, hint_range, NULL);
   threads_lock(); /* no thread on the list has given its stack back */
   for (struct thread *t = threads_first(); stacks && t != NULL; t = threads_next(t))
@@ -159,14 +225,22 @@ void roots_hint(bool stacks) {
   lock_acquire(&roots.lock); /* nor the program its range */
   for (size_t i = 0; i < roots.user.count; i++) hint_range(NULL, roots.user.at[i]);
   lock_release(&roots.lock);
+  kept_roots(true, add_range, NULL);
   roots_seal();
 }
 
 void roots_discard(void) { atomic_store_relaxed(&roots.next, roots.pieces.count); }
 
+/* Again: the words may have moved, so all their pieces are listed anew; those that were handed out are not once more. */
 void roots_seal(void) {
+  size_t first = roots.sealed * sizeof(struct range) / ROOT_PIECE;
+  bool again = roots.words_from != NO_PIECE;
+  if (!again) roots.words_from = roots.pieces.count;
+  if (again) roots.bytes -= roots.sealed * sizeof(struct range);
+  roots.pieces.count = roots.words_from;
   add_range(NULL, (struct range){(char *)roots.words.at, (char *)(roots.words.at + roots.words.count)});
-  roots_rewind();
+  roots.sealed = roots.words.count;
+  atomic_store_relaxed(&roots.next, again ? roots.words_from + first : 0);
 }
 
 void roots_rewind(void) { atomic_store_relaxed(&roots.next, 0); }

@@ -219,6 +219,10 @@ void thread_take_pending_stop(struct thread *t) {
 }
 
 int thread_start_internal(void *(*body)(void *), void *arg) {
+  return thread_start_internal_sized(body, arg, 256 * KIB);
+}
+
+int thread_start_internal_sized(void *(*body)(void *), void *arg, size_t stack) {
   sigset_t all, before;
   pthread_attr_t attr;
   pthread_t id;
@@ -229,7 +233,7 @@ int thread_start_internal(void *(*body)(void *), void *arg) {
   sigdelset(&all, world_signal());
   pthread_attr_init(&attr);
   pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-  pthread_attr_setstacksize(&attr, 256 * KIB);
+  pthread_attr_setstacksize(&attr, stack);
   real_pthread_sigmask(SIG_SETMASK, &all, &before); /* inherited by the new thread */
   r = real_pthread_create(&id, &attr, body, arg);
   real_pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -106,8 +106,10 @@ bool threads_is_only_one(void); /* the caller is the only thread of the program 
 void threads_bury(void);        /* takes the dead off the list, their caches go back */
 GC_INLINE struct thread *threads_next(struct thread *t) { return t->next; }
 
-/* Starts a thread of the library's own: no signals, not registered, detached. 0 or an errno value. */
+/* Starts a thread of the library's own: no signals, not registered, detached. 0 or an errno value. sized: with a stack
+ * of so many bytes, since it will run what is the program's. */
 int thread_start_internal(void *(*body)(void *), void *arg);
+int thread_start_internal_sized(void *(*body)(void *), void *arg, size_t stack);
 
 /* fork: the gate, closed with the world stopped, keeps all threads but the caller out; the child keeps only
  * the calling thread. */

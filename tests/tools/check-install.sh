@@ -49,8 +49,10 @@ done
 # -- a program --
 cat >"$scratch/use.c" <<'C'
 #include <gc_alloc.h>
+#include <gc_debug.h>
 #include <gc_frag.h>
 #include <gc_stats.h>
+#include <gc_weak.h>
 int main(void) {
   static struct gc_frag frag;
   struct gc_stats stats;

@@ -29,18 +29,21 @@ else
   need lua5.4 command -v lua5.4
   need man-db command -v man
   need mandoc command -v mandoc
+  need python3-prometheus-client test -d /usr/lib/python3/dist-packages/prometheus_client
   need clang command -v clang
+  need valgrind command -v valgrind
   need clang-format command -v clang-format
   if command -v gcc >/dev/null 2>&1; then
     need libatomic-ops-dev header atomic_ops.h
     need check header check.h
+    need systemtap-sdt-dev header sys/sdt.h
     need libjemalloc-dev header jemalloc/jemalloc.h
     need libsqlite3-dev header sqlite3.h
     need liblua5.4-dev header lua5.4/lua.h
     need libcjson-dev header cjson/cJSON.h
     need libxml2-dev header libxml2/libxml/parser.h
   else
-    missing="$missing libatomic-ops-dev check libjemalloc-dev"
+    missing="$missing libatomic-ops-dev check systemtap-sdt-dev libjemalloc-dev"
     missing="$missing libsqlite3-dev liblua5.4-dev libcjson-dev libxml2-dev"
   fi
 fi
