@@ -29,6 +29,7 @@
 
 #include "alloc/cache.h"
 #include "alloc/central.h"
+#include "alloc/guard.h"
 #include "alloc/pageheap.h"
 #include "alloc/scavenge.h"
 #include "alloc/sweep.h"
@@ -37,6 +38,7 @@
 #include "gc/cycle.h"
 #include "runtime/init.h"
 #include "runtime/options.h"
+#include "runtime/probe.h"
 #include "runtime/thread.h"
 
 /* What size 0 returns. Its address is all that counts; it lies in no span. */
@@ -121,7 +123,8 @@ static char *large_attempt(struct cache *c, struct request *r) {
 /* The span class whose slots are aligned: spans start on pages, so its size must be a multiple. 0: none. */
 static unsigned class_for(const struct request *r) {
   if (r->size > SMALL_MAX || r->align > PAGE_SIZE) return 0;
-  for (unsigned cls = size_class(r->size); cls > 0 && cls < SIZE_CLASSES; cls++)
+  for (unsigned cls = guards_on ? size_class_by_table(r->size) : size_class(r->size); cls > 0 && cls < SIZE_CLASSES;
+       cls++)
     if (r->align == 0 || class_size[cls] % r->align == 0) return span_class(cls, r->noscan);
   return 0;
 }
@@ -170,8 +173,15 @@ static GC_ENTRY void *finish(char *p, const struct request *r, uint64_t sampled)
 /* After try number `tries` has failed. False: there is nothing left to do. */
 static bool make_room(const struct request *r, int tries) {
   if (tries == 3 || (tries == 1 && !pressure_call(r->size))) return false;
+  if (tries == 0) quarantine_empty();
   if (tries != 1) collect_for_memory();
   return true;
+}
+
+/* GC_DEBUG: before a stop can come, since cycles look at the guards. */
+static void guard(char *p, struct request *r) {
+  guard_set(p, r->bytes, r->size - GUARD_EXTRA);
+  r->bytes = r->size - GUARD_EXTRA;
 }
 
 static GC_ENTRY void *allocate(struct request *r) {
@@ -186,6 +196,7 @@ static GC_ENTRY void *allocate(struct request *r) {
   for (int tries = 0;; tries++) {
     thread_defer_stops();
     char *p = attempt(c, r);
+    if (GC_UNLIKELY(guards_on) && p != NULL) guard(p, r);
     uint64_t sampled = sampler_take_due(&c->sampler);
     thread_allow_stops();
     if (GC_LIKELY(p != NULL)) return finish(p, r, sampled);
@@ -200,11 +211,13 @@ static GC_ENTRY GC_NOINLINE void *allocate_general(size_t size, size_t align, un
   if (size == 0 && align <= sizeof zero_size_object) return (void *)(uintptr_t)zero_size_object;
   if (size == 0) r.size = 1;
   if (options.one_past_end && size >= SMALL_MAX && size < PTRDIFF_MAX) r.size++; /* the class table adds it below */
+  if (GC_UNLIKELY(guards_on) && size < PTRDIFF_MAX) r.size += GUARD_EXTRA;
   return allocate(&r);
 }
 
 /* A small object whose group is used up, which is nearly always all there is to it: claim the next one. */
 static GC_ENTRY GC_NOINLINE void *allocate_slow(size_t size, unsigned noscan) {
+  PROBE2(alloc__slow, size, noscan);
   struct cache *c = tl_cache;
   unsigned cls = size <= SMALL_MAX ? size_class(size) : 0;
   bool usual = cls != 0 && c != &empty_cache && !(noscan && size < tiny_limit) && !GC_TORTURE && !cycle_is_due() &&

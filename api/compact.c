@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "alloc/compact.h"
+#include "alloc/guard.h"
 #include "alloc/sample.h"
 #include "api/object.h"
 #include "gc/cycle.h"
@@ -22,7 +23,10 @@ static enum compact_answer attempt(const void *p, char **copy) {
   TORTURE_STEP(); /* claimed, with old contents */
   if (answer == COMPACT_MOVE && copy != NULL) {
     struct slot to = slot_find(*copy);
-    memcpy(*copy, p, s.size);
+    if (guards_on)
+      guard_copy(&s, &to);
+    else
+      memcpy(*copy, p, s.size);
     sample_move(&s, &to);
     if (watched) weak_object_moved(p, *copy, &to);
   }

@@ -6,8 +6,11 @@
 #include "alloc/cache.h"
 #include "alloc/central.h"
 #include "alloc/compact.h"
+#include "alloc/guard.h"
+#include "alloc/leaks.h"
 #include "alloc/pageheap.h"
 #include "alloc/slotmap.h"
+#include "api/fault.h"
 #include "api/object.h"
 #include "api/profile.h"
 #include "gc/background.h"
@@ -48,8 +51,23 @@ static void after_fork_in_child(void) {
   finalize_fork_child();
   dirty_fork_child();
   limits_fork_child();
+  leaks_forget();
   caches_fork_child();
   cycle_fork_unlock();
+}
+
+/* Quarantine first: what is in it is no leak. */
+static void on_judged(void) {
+  if (guards_on) guards_judge();
+  if (leaks_wanted) leaks_count();
+}
+
+/* Diagnostics that were asked for. */
+static void debug_init(void) {
+  if (options.leaks && !leaks_init()) fatal("the system refuses memory for GC_LEAKS");
+  if (options.debug && !guards_init()) fatal("the system refuses memory for GC_DEBUG");
+  if (options.leaks || options.debug) cycle_judged_hook = on_judged;
+  if (options.debug) cycle_over_hook = fault_tell_pending;
 }
 
 /* Lower layers first; the handler before the first thread that it may meet. */
@@ -57,7 +75,8 @@ void gc_init(void) {
   if (GC_LIKELY(initialised)) return;
   initialised = true;
   options_read();
-  sizeclass_init(options.one_past_end);
+  if (!options.debug) sizeclass_init(options.one_past_end);
+  if (options.leaks) sizeclass_no_tiny(); /* one that shares a block cannot be freed */
   heap_reserve();
   if (!slotmap_init() || !pageheap_init()) fatal("the system refuses memory for the page tables");
   central_init();
@@ -72,6 +91,7 @@ void gc_init(void) {
   threads_init();
   pthread_atfork(before_fork, cycle_fork_unlock, after_fork_in_child);
   profile_init();
+  debug_init();
 }
 
 /* Before the program's own constructors, so that the thread that runs them is known as the main one. */

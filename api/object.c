@@ -6,10 +6,13 @@
 
 #include "alloc/cache.h"
 #include "alloc/central.h"
+#include "alloc/guard.h"
+#include "alloc/leaks.h"
 #include "alloc/pageheap.h"
 #include "alloc/sample.h"
 #include "alloc/slotmap.h"
 #include "alloc/sweep.h"
+#include "api/fault.h"
 #include "gc/weak.h"
 #include "gc_alloc.h"
 #include "runtime/options.h"
@@ -24,6 +27,7 @@ struct slot object_find(const void *p) {
   if (s.object == NULL) return s;
   if (atomic8_load_relaxed(&heap.spans[s.page].state) != SPAN_NONE) span_wait_swept(s.page);
   if (page_desc(s.page) == 0 || slot_is_free(s.state) || cache_holds_back(&s)) s.object = NULL;
+  if (GC_UNLIKELY(guards_on) && s.object != NULL && guard_is_gone(&s)) s.object = NULL;
   return s;
 }
 
@@ -62,6 +66,7 @@ struct slot object_expect_plain(const void *p, const char *who) {
 static void free_large(const struct slot *s) {
   struct central_counts *counts = central_counts(s->sc);
   sample_forget(s->page, 0);
+  leaks_freed(s);
   if (slot_free_later(s->state)) return;
   while (!central_claim(s->sc, s->page)) span_wait_swept(s->page);
   atomic_add(&counts->freed, 1);
@@ -79,12 +84,39 @@ void object_free_slot(const struct slot *s) {
 #if GC_DEBUG || GC_TORTURE
   memset(s->object, 0xdb, s->size); /* what is freed must look freed */
 #endif
+  leaks_freed(s);
   sample_forget(s->page, (unsigned)((size_t)(s->object - page_address(s->page)) / s->size));
   while (!central_free_slot(s->sc, s->page, s->state)) span_wait_swept(s->page);
 }
 
+/* Quarantine instead of freedom for s, which was checked, and freedom for others. False: told in *fault. */
+static bool retire(const struct slot *s, struct guard_fault *fault) {
+  struct slot oldest;
+  if (!guard_retire(s)) fatal("gc_free(%p): no object is there: freed before, or never allocated", (void *)s->object);
+  while (guard_release(false, &oldest, fault)) {
+    if (fault->kind != GUARD_WHOLE) return false;
+    object_free_slot(&oldest);
+  }
+  return true;
+}
+
+static void free_guarded(void *p) {
+  struct guard_fault fault;
+  library_enter();
+  struct slot s = object_expect_plain(p, "gc_free");
+  if (page_is_watched(s.page)) weak_object_freed(p);
+  const char *found_by = guard_check(&s, &fault) ? "gc_free" : "the end of quarantine";
+  bool ok = fault.kind == GUARD_WHOLE && retire(&s, &fault);
+  library_leave();
+  if (!ok) fault_tell(&fault, found_by);
+}
+
 void gc_free(void *p) {
   if (object_is_nothing(p)) return;
+  if (GC_UNLIKELY(guards_on)) {
+    free_guarded(p);
+    return;
+  }
   library_enter();
   struct slot s = object_expect_plain(p, "gc_free");
   if (page_is_watched(s.page)) weak_object_freed(p);
@@ -92,11 +124,25 @@ void gc_free(void *p) {
   library_leave();
 }
 
+void quarantine_empty(void) {
+  struct guard_fault fault;
+  for (bool more = guards_on; more;) {
+    struct slot oldest;
+    library_enter();
+    more = guard_release(true, &oldest, &fault);
+    bool ok = !more || fault.kind == GUARD_WHOLE;
+    if (more && ok) object_free_slot(&oldest);
+    library_leave();
+    if (!ok) fault_tell(&fault, "the end of quarantine");
+  }
+}
+
 size_t gc_usable_size(const void *p) {
   if (object_is_nothing(p)) return 0;
   library_enter();
   struct slot s = object_find(p);
   bool tiny = s.object != NULL && object_is_tiny_block(&s);
+  if (GC_UNLIKELY(guards_on) && s.object != NULL) s.size = min_size(guard_size(&s), s.size - GUARD_EXTRA);
   library_leave();
   if (tiny) return 1;
   return s.object == p ? s.size : 0;
@@ -105,6 +151,7 @@ size_t gc_usable_size(const void *p) {
 /* Staying is right when the slot is neither too small nor more than twice what is needed, and aligned as a
  * new object of that size would be: slots of 24 bytes are not for 9 to 16. */
 static bool fits_in_place(const struct slot *s, size_t size) {
+  if (guards_on) return false; /* so that whoever keeps the old address is found out */
   if (s->size == 24 && size <= 16) return false;
   return size + (size_t)options.one_past_end <= s->size && (size > s->size / 2 || s->size <= 16) && size > 0;
 }
@@ -137,8 +184,14 @@ GC_ENTRY void *gc_realloc(void *p, size_t size) {
   if (object_is_nothing(p)) return gc_alloc(size);
   library_enter();
   struct slot s = object_expect_plain(p, "gc_realloc");
-  bool tiny = object_is_tiny_block(&s);
+  bool tiny = object_is_tiny_block(&s), whole = true;
+  struct guard_fault fault;
+  if (GC_UNLIKELY(guards_on)) {
+    whole = !guard_check(&s, &fault);
+    s.size = fault.size;
+  }
   library_leave();
+  if (!whole) fault_tell(&fault, "gc_realloc");
   if (size == 0) {
     gc_free(p);
     return gc_alloc(0);

@@ -35,6 +35,9 @@ void collect_fully(void);
 /* After memory was refused: the same, and free pages go back to the system. */
 void collect_for_memory(void);
 
+/* GC_DEBUG: what was freed becomes free. */
+void quarantine_empty(void);
+
 /* Calls the program's pressure callback. False: there is none, or this thread is inside it. */
 bool pressure_call(size_t bytes_wanted);
 /* After pageheap_note: a cycle may be due, and the program may have to be told. Stops allowed. */

@@ -76,20 +76,22 @@ static struct range mapping_of(const char *p) {
   return mapping;
 }
 
+typedef void range_visit(void *arg, struct range r);
+
 /* A thread on a signal stack or a coroutine's: that stack from the stack pointer up, and all of its normal
  * stack, since where that one was left is not known. */
-static void add_other_stack(const struct thread *t) {
+static void walk_other_stack(const struct thread *t, range_visit *f, void *arg) {
   struct range other = t->other_stack;
   if (other.lo == NULL) other = (struct range){t->sp, mapping_of(t->sp).hi};
-  add_range(NULL, other);
-  add_range(NULL, (struct range){mapping_of(t->stack_base - 1).lo, t->stack_base});
+  f(arg, other);
+  f(arg, (struct range){mapping_of(t->stack_base - 1).lo, t->stack_base});
 }
 
-static void add_stack(const struct thread *t) {
+static void walk_stack(const struct thread *t, range_visit *f, void *arg) {
   if (t->other_stack.lo == NULL && t->sp >= t->stack_lo && t->sp < t->stack_base)
-    add_range(NULL, (struct range){t->sp, t->stack_base});
+    f(arg, (struct range){t->sp, t->stack_base});
   else
-    add_other_stack(t);
+    walk_other_stack(t, f, arg);
 }
 
 static void add_thread(struct thread *t) {
@@ -98,7 +100,7 @@ static void add_thread(struct thread *t) {
   add_range(NULL, (struct range){(char *)&t->start_arg, (char *)(&t->start_arg + 1)});
   if (t->state != THREAD_RUNNING) return;
   images_walk_tls(t, add_range, NULL);
-  add_stack(t);
+  walk_stack(t, add_range, NULL);
   roots.stack_bytes += roots.bytes - before;
 }
 
@@ -127,6 +129,60 @@ void roots_stop_and_gather(char *sp, bool brief) {
   for (struct thread *t = threads_first(); t != NULL; t = threads_next(t)) add_thread(t);
   for (size_t i = 0; i < roots.user.count; i++) add_range(NULL, roots.user.at[i]);
   kept_roots(false, add_range, NULL);
+}
+
+/* ---- what a word is ---- */
+
+static bool lies_in(const char *at, struct range r) { return at >= r.lo && at < r.hi; }
+
+struct look_up {
+  const char *at;
+  struct range found;
+};
+
+static void look_in(void *arg, struct range r) {
+  struct look_up *l = arg;
+  if (lies_in(l->at, r)) l->found = r;
+}
+
+/* The stack around a word. */
+static struct range stack_around(const struct thread *t, const char *at) {
+  struct look_up l = {at, {NULL, NULL}};
+  if (t->state == THREAD_RUNNING) walk_stack(t, look_in, &l);
+  return l.found;
+}
+
+bool roots_is_stack(const char *at) {
+  for (struct thread *t = threads_first(); t != NULL; t = threads_next(t))
+    if (stack_around(t, at).lo != NULL) return true;
+  return false;
+}
+
+static bool place_in_thread(struct root_place *p, const struct thread *t, const char *at) {
+  struct look_up tls = {at, {NULL, NULL}};
+  p->tid = t->tid;
+  p->own = t == tl_thread;
+  p->range = stack_around(t, at);
+  p->kind = ROOT_STACK;
+  if (p->range.lo != NULL) return true;
+  p->kind = ROOT_THREAD;
+  if (at == (const char *)&t->start_arg) return true;
+  if (t->state == THREAD_RUNNING) images_walk_tls(t, look_in, &tls);
+  p->range = tls.found;
+  p->kind = ROOT_TLS;
+  return tls.found.lo != NULL;
+}
+
+struct root_place roots_place(const char *at) {
+  struct root_place p = {ROOT_CACHE, 0, false, {NULL, NULL}};
+  struct range words = {(char *)roots.words.at, (char *)(roots.words.at + roots.words.count)};
+  if (lies_in(at, words)) return p;
+  for (struct thread *t = threads_first(); t != NULL; t = threads_next(t))
+    if (place_in_thread(&p, t, at)) return p;
+  p = (struct root_place){ROOT_RANGE, 0, false, {NULL, NULL}};
+  for (size_t i = 0; i < roots.user.count; i++)
+    if (lies_in(at, p.range = roots.user.at[i])) return p;
+  return (struct root_place){ROOT_DATA, 0, false, {NULL, NULL}};
 }
 
 /* ---- hints ---- */

@@ -12,6 +12,7 @@
 #include "runtime/interpose.h"
 #include "runtime/options.h"
 #include "runtime/os.h"
+#include "runtime/probe.h"
 #include "runtime/thread.h"
 #include "runtime/torture.h"
 
@@ -214,6 +215,7 @@ void world_stop(char *sp, bool brief) {
   struct thread *self = tl_thread;
   threads_lock();
   unsigned stop = atomic32_load_relaxed(&world.requested) + 1;
+  PROBE1(stop__begin, stop);
   count_running();
   atomic32_store_relaxed(&world.brief, brief);
   atomic32_store_release(&world.requested, stop); /* pairs with the acquire in park: missing is set */
@@ -234,6 +236,7 @@ void world_start(void) {
   unsigned stop = atomic32_load_relaxed(&world.requested);
   unsigned parked = atomic32_load_relaxed(&world.mutators);
   atomic32_store_release(&world.resumed, stop); /* pairs with park's acquire: sees the new heap state */
+  PROBE2(stop__end, stop, parked);
   if (parked != 0) os_futex_wake(&world.resumed, ~0u >> 1);
   threads_bury();
   threads_unlock();

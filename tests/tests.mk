@@ -6,7 +6,7 @@
 TEST_DIRS  := tests/api tests/system tests/torture tests/experiments
 TEST_SRC_C := $(sort $(foreach d,$(TEST_DIRS),$(wildcard $(d)/test_*.c)))
 TEST_SRC_X := $(sort $(foreach d,$(TEST_DIRS),$(wildcard $(d)/test_*.cc)))
-TEST_HDR   := $(foreach d,$(TEST_DIRS),$(wildcard $(d)/*.h)) api/gc_alloc.h api/gc_stats.h api/gc_frag.h api/gc_weak.h
+TEST_HDR   := $(foreach d,$(TEST_DIRS),$(wildcard $(d)/*.h)) $(wildcard api/gc_*.h)
 TEST_BIN   := $(OBJDIR)/tests
 TEST_PLUGIN := $(TEST_BIN)/plugin.so
 
@@ -40,7 +40,7 @@ $(PUBLIC_TESTS_X): $(TEST_BIN)/%: %.cc $(TEST_HDR) $(LIBHOLDFAST_A) | $(TEST_BIN
 	$(CXX) -std=c++17 $(TEST_CXX_FLAGS) $(TEST_FLAGS) $< -o $@ $(TEST_LIBS)
 
 # The loader tells names of functions in the program only when they are exported.
-$(TEST_BIN)/test_profile: TEST_FLAGS += -rdynamic
+$(addprefix $(TEST_BIN)/test_,profile heapmap why_alive guards leaks): TEST_FLAGS += -rdynamic
 
 # Loaded by test_dlopen, which finds it beside itself. Not linked with the library: it is a stranger.
 $(TEST_PLUGIN): tests/system/plugin.c | $(TEST_BIN)

@@ -8,6 +8,7 @@ trap 'rm -rf "$scratch"' EXIT
 make -s install PREFIX="$scratch/usr" >/dev/null
 cat >"$scratch/use.c" <<'C'
 #include <gc_alloc.h>
+#include <gc_debug.h>
 #include <gc_frag.h>
 #include <gc_stats.h>
 #include <gc_weak.h>

@@ -21,14 +21,17 @@ else
   need libc6-dev test -e /usr/include/stdio.h
   need pkg-config command -v pkg-config
   need python3 command -v python3
+  need python3-prometheus-client test -d /usr/lib/python3/dist-packages/prometheus_client
   need clang command -v clang
+  need valgrind command -v valgrind
   need clang-format command -v clang-format
   if command -v gcc >/dev/null 2>&1; then
     need libatomic-ops-dev header atomic_ops.h
     need check header check.h
+    need systemtap-sdt-dev header sys/sdt.h
     need libjemalloc-dev header jemalloc/jemalloc.h
   else
-    missing="$missing libatomic-ops-dev check libjemalloc-dev"
+    missing="$missing libatomic-ops-dev check systemtap-sdt-dev libjemalloc-dev"
   fi
 fi
 [ -n "$missing" ] || exit 0
