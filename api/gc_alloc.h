@@ -88,8 +88,8 @@ GC_API size_t gc_usable_size(const void *p);
 GC_API void *gc_base(const void *p);
 
 /* Runs a full collection. On return every object that was unreachable at the call has been swept; an
- * object is kept when a stale copy of its address is still on some stack or in some register. The last
- * object that another thread allocated in each size class is kept, and that thread's spans stay with it. */
+ * object is kept when a stale copy of its address is still on some stack or in some register, or for its finalizer
+ * (gc_weak.h). The last object that another thread allocated in each size class is kept, and that thread's spans stay with it. */
 GC_API void gc_collect(void);
 
 /* gc_collect, then returns all free pages to the system (Go: debug.FreeOSMemory). */
