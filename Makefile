@@ -30,6 +30,12 @@ OBJECTS := $(SOURCES:%.c=$(OBJDIR)/lib/%.o)
 LIBHOLDFAST_A := $(OBJDIR)/libholdfast.a
 LIBHOLDFAST_SO := $(OBJDIR)/libholdfast.so.$(VERSION)
 
+# The static library that is installed, for -static too: runtime/interpose.c tells why it differs, and by which names.
+LIBHOLDFAST_STATIC_A := $(OBJDIR)/static/libholdfast.a
+WRAP_OBJECTS := $(OBJECTS:%/interpose.o=%/interpose_wrap.o)
+WRAPPED = $(shell sed -n 's/^ *F.[a-z]*, \([a-z_]*\), .*/\1/p' runtime/interpose.c)
+WRAP_FLAGS = $(WRAPPED:%=-Wl$(COMMA)--wrap=%)
+
 .PHONY: all help examples test check check-asan check-tsan check-torture deps generate check-generated format install clean
 all: $(LIBHOLDFAST_A) $(LIBHOLDFAST_SO)
 
@@ -58,6 +64,17 @@ $(LIBHOLDFAST_A): $(OBJECTS)
 	@ld -r -o $(OBJDIR)/holdfast.o $(OBJECTS)
 	@objcopy --localize-hidden $(OBJDIR)/holdfast.o
 	@echo "  AR $@"; ar rcs $@ $(OBJDIR)/holdfast.o
+
+$(OBJDIR)/lib/runtime/interpose_wrap.o: runtime/interpose.c
+	@mkdir -p $(@D)
+	@echo "  CC $< (--wrap)"; $(CC) $(LIB_CFLAGS) -DGC_WRAP=1 -c -o $@ $<
+
+$(LIBHOLDFAST_STATIC_A): $(WRAP_OBJECTS)
+	@mkdir -p $(@D)
+	@rm -f $@
+	@ld -r -o $(@D)/holdfast.o $(WRAP_OBJECTS)
+	@objcopy --localize-hidden $(@D)/holdfast.o
+	@echo "  AR $@"; ar rcs $@ $(@D)/holdfast.o
 
 $(LIBHOLDFAST_SO): $(OBJECTS) api/holdfast.map
 	@echo "  LD $@"; $(CC) $(CFLAGS) -shared -Wl,-soname,libholdfast.so.$(SOVERSION) -Wl,--version-script=api/holdfast.map $(if $(filter tsan asan,$(BUILD)),,-Wl,-z$(COMMA)defs) -o $@ $(OBJECTS) -pthread -ldl
@@ -107,7 +124,7 @@ check: run-unit-tests run-public-tests
 # with stops so short that cycles must slow the writers and retry.
 TSAN_TESTS := $(filter-out %/test_fastpath %/test_world,$(UNIT_TESTS)) $(OBJDIR)/tests/test_shadow
 TORTURE_TESTS := $(patsubst %,$(OBJDIR)/tests/%,test_noscan test_strings test_aligned test_shadow)
-TORTURE_PLAY := $(patsubst %,$(OBJDIR)/tests/%,test_hideandseek test_shadow_threads test_compact_threads)
+TORTURE_PLAY := $(patsubst %,$(OBJDIR)/tests/%,test_hideandseek test_shadow_threads test_compact_threads test_weak_race)
 ASAN_TESTS := $(patsubst %,$(OBJDIR)/tests/%,test_free test_realloc test_noscan test_zero test_strings test_shadow test_places test_signals)
 check-asan: run-unit-tests $(ASAN_TESTS)
 	sh tests/run.sh $(ASAN_TESTS)
@@ -123,18 +140,18 @@ test: deps
 	@sh tests/tools/test-all.sh
 
 # ---- install ----
-install: all
+install: all $(LIBHOLDFAST_STATIC_A)
 	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include
-	install -m 644 $(LIBHOLDFAST_A) $(DESTDIR)$(PREFIX)/lib/libholdfast.a
+	install -m 644 $(LIBHOLDFAST_STATIC_A) $(DESTDIR)$(PREFIX)/lib/libholdfast.a
 	install -m 755 $(LIBHOLDFAST_SO) $(DESTDIR)$(PREFIX)/lib/libholdfast.so.$(VERSION)
 	ln -sf libholdfast.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libholdfast.so.$(SOVERSION)
 	ln -sf libholdfast.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib/libholdfast.so
-	install -m 644 api/gc_alloc.h api/gc_stats.h api/gc_frag.h api/gc_debug.h $(DESTDIR)$(PREFIX)/include/
+	install -m 644 api/gc_*.h $(DESTDIR)$(PREFIX)/include/
 	install -d $(DESTDIR)$(PREFIX)/share/holdfast
 	install -m 644 api/holdfast.supp $(DESTDIR)$(PREFIX)/share/holdfast/holdfast.supp
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' api/holdfast.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/holdfast.pc
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@WRAP@|$(WRAP_FLAGS)|' api/holdfast.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/holdfast.pc
 
 clean:
 	rm -rf build
 
--include $(OBJECTS:.o=.d)
+-include $(OBJECTS:.o=.d) $(OBJDIR)/lib/runtime/interpose_wrap.d

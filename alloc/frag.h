@@ -24,7 +24,7 @@ struct frag_span {
   unsigned sc, slots; /* a large object is a span of one slot */
   unsigned objects, claimed;
   unsigned age; /* cycles since it was made, modulo AGE_MASK + 1 */
-  bool cached, unswept;
+  bool cached, unswept, typed;
   uint64_t used[FRAG_GROUPS]; /* partly used (below): bit per slot that holds an object */
   unsigned claimed_group;     /* where the claimed slots are: */
   uint64_t claimed_mask;
@@ -42,8 +42,9 @@ struct frag_walk {
 };
 
 /* A piece of the walk: visit(span, arg) for each span, in which nothing may be waited for. Stops deferred; they should be
- * allowed between two pieces. False: it was the last. */
-typedef void frag_visit(const struct frag_span *s, void *arg);
+ * allowed between two pieces. A visit returns for how many more spans it took the time: the piece ends so much sooner.
+ * False: it was the last. */
+typedef unsigned frag_visit(const struct frag_span *s, void *arg);
 bool frag_step(struct frag_walk *w, frag_visit *visit, void *arg);
 
 /* Bytes of the OS pages in a partly used span that no object and no claimed slot touches. */

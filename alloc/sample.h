@@ -112,6 +112,25 @@ const char *sample_check(void);
 
 /* ---- reading ---- */
 
+#define SAMPLE_SLOTS_MAX 1024 /* slots of the class with most */
+
+/* The samples of one span, added up by site. Between two spans all zero. */
+struct sample_tally {
+  unsigned sites; /* that have one */
+  uint32_t site[SAMPLE_SLOTS_MAX];
+  struct sample_share {
+    uint32_t samples;
+    double objects; /* scaled */
+  } of[SAMPLE_SITES_MAX];
+};
+
+/* Fills the tally with the samples of the span that begins at page; with used given, of the slots whose bits are set there. Returns
+ * how many were looked at. Stops deferred; the span's class's lock is held, so that it remains that span. */
+unsigned samples_tally(struct sample_tally *t, uint32_t page, const uint64_t *used);
+
+/* The site with most objects, taken off the tally; SAMPLE_SITES_MAX when none is left. */
+uint32_t sample_tally_take(struct sample_tally *t, struct sample_share *share);
+
 /* Estimates, scaled up from the samples. In use: not found unreachable by the last cycle. */
 struct sample_figures {
   double alloc_objects, alloc_bytes;   /* ever sampled */

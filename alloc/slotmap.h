@@ -15,7 +15,7 @@
  * in between (INV-CLAIM-1).
  *
  * A span of n slots owns (n + 63) / 64 blocks of 64 bytes. Bytes past n stay 0. The 16-byte noscan class
- * has one more block, a bitmap of the slots that are tiny blocks. Blocks are numbered; a page descriptor
+ * has one more block, a bitmap of the slots that are tiny blocks; a large typed object one that says its layout. Blocks are numbered; a page descriptor
  * holds the first one's number. */
 #ifndef HOLDFAST_SLOTMAP_H
 #define HOLDFAST_SLOTMAP_H
@@ -30,7 +30,7 @@
 
 size_t slotmap_reserve_bytes(size_t pages);
 bool slotmap_init(void);              /* after the reservation; false when memory is refused */
-unsigned slotmap_blocks(unsigned sc); /* blocks that a span of the class owns */
+unsigned slotmap_blocks(unsigned sc); /* blocks that a span of the class, or LARGE_TYPED, owns */
 
 /* n zeroed blocks; false when memory is refused. */
 bool slotmap_alloc(unsigned n, uint32_t *block);

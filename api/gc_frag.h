@@ -17,8 +17,9 @@ extern "C" {
 
 /* ---- metrics per span class ---- */
 
-#define GC_FRAG_BINS 10     /* bins of the occupancy histogram */
-#define GC_FRAG_CLASSES 136 /* span classes: 68 size classes, each scanned (even index) and noscan (odd) */
+#define GC_FRAG_BINS 10 /* bins of the occupancy histogram */
+#define GC_FRAG_CLASSES \
+  136 /* span classes: 68 size classes, each scanned (even index; typed ones too) and noscan (odd) */
 
 /* Objects are slots that hold them; a block that small objects share is one. Not counted is what the last cycle found
  * unreachable, and what threads have claimed and not handed out; counted is what gc_free frees while a cycle marks, until
@@ -101,7 +102,8 @@ GC_API uint64_t gc_release_inside(void);
 /* ---- heap map ---- */
 
 /* Writes every span's class, place, age and occupancy in the format of docs/heapmap.md, as a stream, without stopping the
- * world. Returns 0, or -1 with errno. */
+ * world; while allocation sites are sampled (above) also which call stacks own the noted objects in each span. Returns 0,
+ * or -1 with errno. */
 GC_API int gc_dump_heap(int fd);
 
 #ifdef __cplusplus

@@ -16,7 +16,9 @@
 #include "gc/background.h"
 #include "gc/collector.h"
 #include "gc/cycle.h"
+#include "gc/finalize.h"
 #include "gc/trace.h"
+#include "gc/verdict.h"
 #include "gc/workers.h"
 #include "gc_alloc.h"
 #include "runtime/dirty.h"
@@ -46,6 +48,7 @@ static void after_fork_in_child(void) {
   workers_fork_child();
   background_fork_child();
   collector_fork_child();
+  finalize_fork_child();
   dirty_fork_child();
   limits_fork_child();
   leaks_forget();
@@ -76,10 +79,11 @@ void gc_init(void) {
   if (options.leaks) sizeclass_no_tiny(); /* one that shares a block cannot be freed */
   heap_reserve();
   if (!slotmap_init() || !pageheap_init()) fatal("the system refuses memory for the page tables");
-  central_init();
-  compact_init();
+  central_init(0, TYPED_FIRST);
+  compact_init(0, TYPED_FIRST);
   trace_init();
   cycle_init();
+  cycle_marked_hook = verdict_marked;
   thread_exit_hook = on_thread_exit;
   interpose_init();
   images_init();

@@ -71,8 +71,11 @@ static void print_data(FILE *to, uintptr_t word) {
 static void print_stack(FILE *to, const struct path *p, uintptr_t word) {
   char name[512];
   uintptr_t pc = return_address(p);
-  fprintf(to, "stack of thread %d%s, 0x%zx bytes above its end", p->root.tid, p->root.own ? " (the caller)" : "",
-          (size_t)(word - (uintptr_t)p->root.range.lo));
+  if (p->root.tid == 0)
+    fprintf(to, "stack or registers of a sleeping coroutine");
+  else
+    fprintf(to, "stack of thread %d%s", p->root.tid, p->root.own ? " (the caller)" : "");
+  fprintf(to, ", 0x%zx bytes above its end", (size_t)(word - (uintptr_t)p->root.range.lo));
   if (pc == 0) return;
   profile_frame_name(name, sizeof name, (const void *)pc);
   fprintf(to, ", in a frame called by %s", name);
@@ -99,7 +102,9 @@ static void print_root(FILE *to, const struct path *p) {
 static void print_object(FILE *to, const struct path_step *s) {
   char site[1024];
   fprintf(to, "0x%zx, %zu bytes, %s%s", (size_t)s->object, s->size, s->sc < 2 ? "large, " : "",
-          s->sc & NOSCAN ? "noscan" : "scanned");
+          span_class_is_noscan(s->sc)  ? "noscan"
+          : span_class_is_typed(s->sc) ? "typed"
+                                       : "scanned");
   if (profile_site_name(site, sizeof site, s->site) != 0) fprintf(to, ", allocated by %s", site);
 }
 

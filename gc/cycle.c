@@ -12,7 +12,7 @@
  *  4 Mark.    Markers - this thread and workers, as many as the live bytes justify - take pieces of roots
  *    and trace; idle ones are given work from the bottom of busy ones' stacks. If a mark stack was
  *    full, all black objects are looked at again.
- *  5 End.     Weak references and finalizers have their turn (cycle_marked_hook). The generation is raised: all
+ *  5 End.     Weak references and finalizers have their turn (gc/verdict.h). The generation is raised: all
  *    spans on central lists are unswept now. Spans in caches are swept at once, since only their owner may touch
  *    them later. The trigger of the next cycle is set.
  *  6 Resume.  Threads run. Dead slots are freed a span at a time, by allocation that needs them and by the
@@ -24,7 +24,7 @@
  *    stop: a thread that has not noticed claims slots of a colour that is white by now, which is allowed.
  *  2 Arm.     Write tracking starts (gc/remark).
  *  3 Hints.   Words of data and stacks, read while the program changes them: where to start, not the truth.
- *  4 Mark     from there.
+ *  4 Mark     from there, and from what is known of ephemerons and finalizers then.
  *  5 Clean.   Pages written since are armed again and their black objects scanned again, until few are left.
  *  6 Stop.    Roots, the last dirty pages, fresh spans, and what they lead to. When that takes longer than
  *    GC_MAX_PAUSE_US the world runs again, what is known is marked beside it, and 5 and 6 are repeated; the last
@@ -48,11 +48,16 @@
 #include "gc/assist.h"
 #include "gc/background.h"
 #include "gc/collector.h"
+#include "gc/finalize.h"
+#include "gc/kept.h"
 #include "gc/mark.h"
 #include "gc/pacer.h"
 #include "gc/remark.h"
 #include "gc/roots.h"
 #include "gc/trace.h"
+#include "gc/verdict.h"
+#include "gc/watch.h"
+#include "gc/verify.h"
 #include "gc/workers.h"
 #include "runtime/dirty.h"
 #include "runtime/lock.h"
@@ -218,7 +223,7 @@ static uint64_t bytes_born_black(void) {
   uint64_t bytes = 0, black = atomic32_load_relaxed(&heap.live_colour);
   if (!cycle.current.beside) return 0;
   caches_lock(); /* no thread's counts move to the class's between two reads */
-  for (unsigned sc = 0; sc < SPAN_CLASSES; sc++)
+  for (unsigned sc = 0; sc < span_classes(); sc++)
     if (atomic8_load_relaxed(&heap.birth[sc]) == black) bytes += bytes_taken(sc) - cycle.taken[sc];
   caches_unlock();
   return bytes;
@@ -320,6 +325,8 @@ static void end_and_resume(uint64_t stopped_at) {
   if (cycle_judged_hook != NULL) cycle_judged_hook();
   make_marks_the_truth();
   check_everything(heapcheck);
+  check_everything(watch_check);
+  check_everything(kept_check);
   record_pause(os_now_ns() - stopped_at);
   account();
   cycle.current.at[AT_RESUME] = os_now_ns();
@@ -362,7 +369,7 @@ static void run_stopped(char *sp, void *arg) {
 static void choose_births(void) {
   unsigned black = atomic32_load_relaxed(&heap.live_colour);
   caches_lock();
-  for (unsigned sc = 0; sc < SPAN_CLASSES; sc++)
+  for (unsigned sc = 0; sc < span_classes(); sc++)
     if (cycle.survivors[sc] > SURVIVORS_BLACK) {
       cycle.taken[sc] = bytes_taken(sc);
       atomic8_store_relaxed(&heap.birth[sc], black);
@@ -537,6 +544,7 @@ static void run_beside(enum cycle_reason reason) {
     roots_hint(reason == CYCLE_HEAP);
     enter(PHASE_MARK);
     mark_beside();
+    verdict_beside(mark_beside);
     little_left = clean();
   }
   for (unsigned attempt = 1;; attempt++) {
@@ -581,6 +589,7 @@ static void run_here(enum cycle_reason reason) {
   if (run) world_with_spilled_registers(run_stopped, &reason);
   lock_release_stoppable(&cycle.lock);
   if (run && background_is_wanted()) background_wake();
+  if (run) finalize_wake();
 }
 
 static void tell_it_is_over(void) {
@@ -596,6 +605,7 @@ void cycle_run_beside(enum cycle_reason reason) {
   bool wake = run && background_is_wanted();
   lock_release_stoppable(&cycle.lock);
   if (wake) background_wake();
+  if (run) finalize_wake();
   tell_it_is_over();
 }
 

@@ -3,8 +3,8 @@
 # headers declare, and the C library's functions that are interposed.
 set -eu
 cd "$(dirname "$0")/../.."
-declared=$(cat api/gc_alloc.h api/gc_stats.h api/gc_frag.h api/gc_debug.h | grep -o 'gc_[a-z_]*(' | tr -d '(' | grep -v '^gc_use$' | sort -u)
-expected=$({ printf '%s\nthrd_create\nsigwaitinfo\n' "$declared"; sed -n 's/^ *F([a-z]*, \([a-z_]*\), .*/\1/p' runtime/interpose.c; } | sort -u)
+declared=$(cat api/gc_*.h | grep -o 'gc_[a-z_]*(' | tr -d '(' | grep -v '^gc_use$' | sort -u)
+expected=$({ printf '%s\n' "$declared"; sed -n 's/^ *F([a-z]*, \([a-z_]*\), .*/\1/p' runtime/interpose.c; } | sort -u)
 exported() { nm -g --defined-only "$1" | awk 'NF == 3 { print $3 }' | sort -u; }
 shared() { nm -D --defined-only "$1" | awk 'NF == 3 { print $3 }' | sort -u; }
 bad=0

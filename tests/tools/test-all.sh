@@ -1,6 +1,8 @@
 #!/bin/sh
-# test-all.sh - what `make test` runs: script checks, both compilers without warnings, the unit and public
-# tests of the debug build, the public tests of release, sanitizers and torture in a bounded form, the examples.
+# test-all.sh - what `make test` runs: script checks (layers, docs, format, generated files, symbols, install), both
+# compilers without warnings, the unit and public tests of the debug and the release build, other readers of the profiles,
+# sanitizers and torture in a bounded form, the examples with every compiler, the benchmarks and the scenarios shortened,
+# the laboratory.
 # The closing line counts programs and checks: N passed, N failed.
 set -u
 cd "$(dirname "$0")/../.."
