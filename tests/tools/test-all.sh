@@ -12,9 +12,10 @@ run() { # run NAME COMMAND...
   name=$1
   shift
   log=$(mktemp)
+  began=$(date +%s)
   if "$@" >"$log" 2>&1; then
     passed=$((passed + 1))
-    echo "ok      $name"
+    echo "ok      $name, $(($(date +%s) - began)) s"
   else
     failed=$((failed + 1))
     echo "FAILED  $name"
