@@ -2,8 +2,10 @@
 #include "alloc/cache.h"
 
 #include "alloc/central.h"
+#include "alloc/guard.h"
 #include "alloc/inside.h"
 #include "alloc/layout.h"
+#include "alloc/leaks.h"
 #include "alloc/slotmap.h"
 #include "alloc/sweep.h"
 #include "runtime/lock.h"
@@ -179,6 +181,17 @@ bool cache_refill_tiny(struct cache *c) {
 
 /* ---- giving back ---- */
 
+/* Diagnostics must know that these were never objects. Stops deferred since before the flag was looked at, so they are not swept
+ * meanwhile; freeing them then clears `zeroed`. */
+static void dropped(char *base, size_t size, uint64_t slots) {
+  if (!leaks_wanted && !guards_on) return;
+  for (; slots != 0; slots &= slots - 1) {
+    struct slot s = slot_find(base + (unsigned)__builtin_ctzll(slots) * size);
+    leaks_freed(&s);
+    if (guards_on) guard_drop(&s);
+  }
+}
+
 /* While markers run beside the program the slots cannot become free, and stay allocated until they are swept. */
 static void return_span(struct cache *c, unsigned sc) {
   struct slot_group *g = &c->group[sc];
@@ -191,7 +204,10 @@ static void return_span(struct cache *c, unsigned sc) {
   bool returned = central_return(sc, page, bytes, kept);
   atomic_store_release((atomic_word *)(void *)&g->free, 0); /* before taken falls: see handed_out in api/stats.c */
   write_fence();
-  if (returned) atomic_own_add(&s->taken, 0 - (uint64_t)count_bits(kept));
+  if (returned)
+    atomic_own_add(&s->taken, 0 - (uint64_t)count_bits(kept));
+  else
+    dropped(g->base, g->size, kept);
 }
 
 void cache_flush(struct cache *c) {

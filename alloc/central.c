@@ -269,8 +269,11 @@ bool central_free_slot(unsigned sc, uint32_t page, atomic_u8 *state) {
 
 /* ---- compaction ---- */
 
-/* Under the lock. In this order: a span that is made or freed meanwhile belongs to another class, or is on no list, and
- * a listed one of this class stays what it is. */
+/* Under the lock. In this order: a span that is freed meanwhile belongs to another class, or is on no list, and a listed one
+ * of this class stays what it is. One hole: the state may be that of a listed span of another class, the descriptor that of
+ * a span of ours made of its pages since, which is on no list. No caller takes it for one: whoever made it left it swept and
+ * not partial before the descriptor was there to be read, only under our lock does that change, and all look for a span that is
+ * partial or unswept. */
 static bool is_listed(unsigned sc, uint32_t page) {
   if (page == NO_PAGE || atomic8_load_acquire(&heap.spans[page].state) != SPAN_LISTED) return false;
   uint64_t d = page_desc(page);
@@ -292,7 +295,8 @@ uint32_t central_walk(unsigned sc, uint32_t from, uint32_t to, central_visit *f,
   return from;
 }
 
-/* The caches are offered it last, so that it may come free. */
+/* To the end of its list, so that it may come free before a cache is offered it. No more than a likelihood: what is filed later
+ * goes behind it, and a cache that has used up the spans before it takes it. */
 static void vacate(struct central *c, uint32_t page) {
   struct span *s = &heap.spans[page];
   if (s->partial == SPAN_VACATED) return;
@@ -335,10 +339,12 @@ static char *take_slot(struct central *c, unsigned sc, uint32_t page, unsigned *
   return object;
 }
 
+/* Both sides of the line are looked at now, not when the destination was chosen: gc_free may have taken it below the line since.
+ * What is kept is no sparser than what is not, and another span. */
 static enum move move_locked(struct central *c, unsigned sc, struct move_request *r, char **object) {
   const struct span *from = &heap.spans[r->from], *to = &heap.spans[r->to == NO_PAGE ? 0 : r->to];
   if (!is_listed_and_swept(sc, r->from) || !from->partial || is_kept(&r->keep, r->from, from->live)) return MOVE_STAYS;
-  if (r->to == r->from || !is_listed_and_swept(sc, r->to) || !to->partial || to->live < from->live) return MOVE_NO_ROOM;
+  if (!is_listed_and_swept(sc, r->to) || !to->partial || !is_kept(&r->keep, r->to, to->live)) return MOVE_NO_ROOM;
   if (object == NULL) return MOVE_DONE;
   *object = take_slot(c, sc, r->to, &r->group);
   vacate(c, r->from);

@@ -57,7 +57,7 @@ GC_INLINE bool is_kept(const struct keep_line *k, uint32_t page, unsigned live) 
 
 /* Claims a slot of span `to` for the copy of an object in span `from`; the caller hands it out before it allows stops.
  * MOVE_STAYS: `from` is kept, or is not listed, so that some thread allocates from it or sweeps it. MOVE_NO_ROOM: `to` is
- * NO_PAGE, not listed, full, or sparser than `from`. *group is where to look first. object NULL: only asks. */
+ * NO_PAGE, not listed, full, or not kept, or no longer. *group is where to look first. object NULL: only asks. */
 enum move { MOVE_STAYS, MOVE_NO_ROOM, MOVE_DONE };
 struct move_request {
   struct keep_line keep;

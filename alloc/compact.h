@@ -5,6 +5,8 @@
  * ones those at lower addresses; the others are vacated. Objects only ever move from spans that are not kept to ones that are, and
  * while a plan holds spans only join the kept ones: nothing moves twice, however the program walks. What has been moved out of a span
  * still counts there until the next cycle frees it; since the plan looks at neither, later objects do not move into it.
+ * Except for gc_free: a span that it takes below the line is kept no longer. It takes no more copies from then on, and
+ * those that it holds may move once more, to a span that is kept; so each further round of moves has a gc_free to answer for it.
  *                                                                                                      INV-COMPACT-1
  * Owns no span: all are on their central lists all the time (alloc/central.h), those of caches and of sweepers are left
  * alone. Never allocates heap memory, never writes to objects. Callers defer stops. */

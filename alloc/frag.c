@@ -91,7 +91,7 @@ bool frag_step(struct frag_walk *w, frag_visit *visit, void *arg) {
     }
     change_lock(&held, desc_class(d));
     enum look found = look_at(&s, w->page, held, colour);
-    if (found == LOOK_SEEN) visit(&s, arg);
+    if (found == LOOK_SEEN) n += visit(&s, arg);
     w->waits = found == LOOK_BUSY;
     if (found == LOOK_SEEN) w->page += s.pages;
     if (found == LOOK_GONE) w->page++;

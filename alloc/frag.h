@@ -42,8 +42,9 @@ struct frag_walk {
 };
 
 /* A piece of the walk: visit(span, arg) for each span, in which nothing may be waited for. Stops deferred; they should be
- * allowed between two pieces. False: it was the last. */
-typedef void frag_visit(const struct frag_span *s, void *arg);
+ * allowed between two pieces. A visit returns for how many more spans it took the time: the piece ends so much sooner.
+ * False: it was the last. */
+typedef unsigned frag_visit(const struct frag_span *s, void *arg);
 bool frag_step(struct frag_walk *w, frag_visit *visit, void *arg);
 
 /* Bytes of the OS pages in a partly used span that no object and no claimed slot touches. */

@@ -8,7 +8,7 @@
 #define VERSION 1
 #define HEADER_BYTES 56
 #define RECORD_BYTES 8 /* kind and length */
-enum { KIND_SPAN = 1, KIND_END = 2 };
+enum { KIND_SPAN = 1, KIND_END = 2, KIND_SITE = 3, KIND_OWNERS = 4 };
 enum { FLAG_NOSCAN = 1, FLAG_CACHED = 2, FLAG_UNSWEPT = 4, FLAG_TYPED = 8 };
 
 static char *put(char *to, uint64_t value, unsigned bytes) {
@@ -54,6 +54,38 @@ size_t heapmap_span(char *to, const struct frag_span *s, struct heapmap_totals *
   totals->objects += s->objects;
   totals->live_bytes += s->objects * frag_slot_bytes(s);
   return finish(to, at, KIND_SPAN);
+}
+
+size_t heapmap_owners(char *to, const struct frag_span *s, struct sample_tally *t, uint64_t *seen) {
+  double bytes = (double)((uint64_t)s->pages << PAGE_SHIFT) / (s->objects != 0 ? s->objects : 1);
+  struct sample_share share;
+  uint32_t site, n = 0, others = 0;
+  char *at = to + RECORD_BYTES + 8;
+  for (; (site = sample_tally_take(t, &share)) != SAMPLE_SITES_MAX; n++) {
+    if (n >= HEAPMAP_OWNERS) {
+      others += share.samples;
+      continue;
+    }
+    seen[site / 64] |= (uint64_t)1 << (site % 64);
+    at = put(at, site, 4);
+    at = put(at, share.samples, 4);
+    at = put(at, (uint64_t)(share.objects * bytes + 0.5), 8);
+  }
+  if (n == 0) return 0;
+  put(put(to + RECORD_BYTES, s->page, 4), others, 4);
+  return finish(to, at, KIND_OWNERS);
+}
+
+/* Addresses are return addresses less 1, so that they lie in the call. */
+size_t heapmap_site(char *to, uint32_t site, heapmap_name *name) {
+  void *const *pc;
+  unsigned depth = sample_stack(site, &pc);
+  char *at = put(to + RECORD_BYTES, site, 4);
+  at = put(at, depth, 4);
+  for (unsigned i = 0; i < depth; i++) at = put(at, (uintptr_t)pc[i] - 1, 8);
+  for (unsigned i = 0; i < depth; i++) at += name(at, HEAPMAP_NAME_MAX, pc[i]) + 1;
+  while ((at - to) % 8 != 0) *at++ = '\0';
+  return finish(to, at, KIND_SITE);
 }
 
 size_t heapmap_end(char *to, uint64_t cycle, const struct heapmap_totals *totals) {

@@ -1,5 +1,6 @@
 /* inside.c - see inside.h. The system is asked for runs, across neighbouring spans where they meet: a call costs about a
- * microsecond, whatever its length. What it refuses (locked memory) is left alone. */
+ * microsecond, whatever its length. What it refuses (locked memory) is left alone, page by page: of a run that is locked in
+ * part it gives up what lies before the locked page, and says no. */
 #include "alloc/inside.h"
 
 #include "alloc/central.h"
@@ -62,14 +63,20 @@ struct run {
   uint64_t bytes;
 };
 
+static bool give_back_pages(struct run *r, char *lo, char *hi) {
+  size_t first = index_of(lo), end = index_of(hi);
+  if (!os_release(lo, (size_t)(hi - lo), (enum os_release_how)options.release)) return false;
+  for (size_t w = first / 64; w * 64 < end; w++) atomic_add(&inside.bits[w], word_mask(w, first, end));
+  atomic_add(&inside.bytes, (uint64_t)(hi - lo));
+  r->bytes += (uint64_t)(hi - lo);
+  return true;
+}
+
+/* Refused, some of the run may be gone all the same: asked for once more it is counted. */
 static void give_back(struct run *r) {
   if (r->lo == r->hi) return;
-  if (os_release(r->lo, (size_t)(r->hi - r->lo), (enum os_release_how)options.release)) {
-    size_t first = index_of(r->lo), end = index_of(r->hi);
-    for (size_t w = first / 64; w * 64 < end; w++) atomic_add(&inside.bits[w], word_mask(w, first, end));
-    atomic_add(&inside.bytes, (uint64_t)(r->hi - r->lo));
-    r->bytes += (uint64_t)(r->hi - r->lo);
-  }
+  if (!give_back_pages(r, r->lo, r->hi))
+    for (char *p = r->lo; p < r->hi; p += os_page_size()) give_back_pages(r, p, p + os_page_size());
   r->lo = r->hi;
 }
 

@@ -79,6 +79,15 @@ GC_INLINE size_t layout_room(const struct slot *s) { return s->sc < 2 ? s->size 
 
 const struct gc_layout *layout_of(const struct slot *s); /* NULL: its word names none, so all words are scanned */
 
+/* For those that read objects slowly, of spans that are not noscan: by which layout, NULL: none, and whether a word may hold a
+ * pointer by it. */
+GC_INLINE const struct gc_layout *layout_to_read(const struct slot *s) {
+  return span_is_typed(s->page) ? layout_of(s) : NULL;
+}
+GC_INLINE bool layout_may_point(const struct gc_layout *l, size_t word) {
+  return l == NULL || layout_has_pointer(l, word);
+}
+
 /* Of an allocated slot in a typed span: its word names a layout, or, of a small one, was not stored yet; false: the program
  * wrote over it. */
 bool layout_is_whole(const struct slot *s);

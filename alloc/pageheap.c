@@ -63,13 +63,22 @@ static uint64_t needed(void) { return (pages_in_use() << PAGE_SHIFT) + metadata(
 /* Whether `more` bytes can be had below the hard limit once all that is free has been given back. */
 static bool fits(uint64_t more) { return limit.hard == UINT64_MAX || needed() + more <= limit.hard; }
 
+static bool release_pages(uint32_t page, size_t n) {
+  if (!os_release(page_address(page), n << PAGE_SHIFT, (enum os_release_how)options.release)) return false;
+  pages_set_released(page, n, options.release == OS_RELEASE_NOW);
+  return true;
+}
+
+/* Refused, what lies before the locked page is gone all the same (os_release), and is to be counted. */
 static size_t release_free(size_t max) {
   size_t done = 0, n;
   uint32_t page;
   GC_CHECK_HELD(&heap_lock);
   while (done < max && pages_find_unreleased((max - done - 1) / PAGE_SIZE + 1, &page, &n)) {
-    if (!os_release(page_address(page), n << PAGE_SHIFT, (enum os_release_how)options.release)) break;
-    pages_set_released(page, n, options.release == OS_RELEASE_NOW);
+    if (!release_pages(page, n)) {
+      for (; n > 0 && release_pages(page, 1); page++, n--) done += PAGE_SIZE;
+      break;
+    }
     done += n << PAGE_SHIFT;
   }
   return done;

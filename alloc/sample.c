@@ -208,8 +208,55 @@ void sample_move_slot(const struct slot *from, const struct slot *to) {
   lock_release(&samples.lock);
 }
 
+uint32_t sample_site_of(uint32_t page, unsigned slot) {
+  lock_acquire(&samples.lock);
+  uint32_t i = atomic32_load_relaxed(head_of(page));
+  while (i != 0 && samples.sample[i].slot != slot) i = samples.sample[i].next;
+  uint32_t site = i != 0 ? samples.sample[i].site : SAMPLE_NO_SITE;
+  lock_release(&samples.lock);
+  return site;
+}
+
+void samples_each(uint32_t page, void (*f)(void *arg, unsigned slot, uint32_t site), void *arg) {
+  for (uint32_t i = atomic32_load_relaxed(head_of(page)); i != 0; i = samples.sample[i].next)
+    f(arg, samples.sample[i].slot, samples.sample[i].site);
+}
+
 void samples_died(uint32_t page, unsigned group, uint64_t mask) { drop(page, group, mask); }
 void sample_forget_slot(uint32_t page, unsigned slot) { drop(page, slot / 64, (uint64_t)1 << (slot % 64)); }
+
+/* ---- one span's samples ---- */
+
+/* A slot has one sample at most. */
+static void tally(struct sample_tally *t, const struct sample *s) {
+  struct sample_share *share = &t->of[s->site];
+  GC_ASSERT(t->sites < SAMPLE_SLOTS_MAX);
+  if (share->samples++ == 0) t->site[t->sites++] = s->site;
+  share->objects += s->weight;
+}
+
+unsigned samples_tally(struct sample_tally *t, uint32_t page, const uint64_t *used) {
+  unsigned looks = 0;
+  lock_acquire(&samples.lock);
+  for (uint32_t i = atomic32_load_relaxed(head_of(page)); i != 0; i = samples.sample[i].next, looks++) {
+    const struct sample *s = &samples.sample[i];
+    if (used == NULL || (used[s->slot / 64] >> (s->slot % 64) & 1)) tally(t, s);
+  }
+  lock_release(&samples.lock);
+  return looks;
+}
+
+uint32_t sample_tally_take(struct sample_tally *t, struct sample_share *share) {
+  unsigned most = 0;
+  if (t->sites == 0) return SAMPLE_SITES_MAX;
+  for (unsigned i = 1; i < t->sites; i++)
+    if (t->of[t->site[i]].objects > t->of[t->site[most]].objects) most = i;
+  uint32_t site = t->site[most];
+  t->site[most] = t->site[--t->sites];
+  *share = t->of[site];
+  t->of[site] = (struct sample_share){0};
+  return site;
+}
 
 /* ---- reading; under the lock, which keeps the samples' spans from being freed ---- */
 

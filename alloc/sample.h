@@ -96,10 +96,40 @@ GC_INLINE void sample_move(const struct slot *from, const struct slot *to) {
   if (span_has_samples(from->page)) sample_move_slot(from, to);
 }
 
+/* The site that allocated the object; SAMPLE_NO_SITE: it is no sample. */
+#define SAMPLE_NO_SITE UINT32_MAX
+uint32_t sample_site_of(uint32_t page, unsigned slot);
+GC_INLINE uint32_t sample_site(const struct slot *s) {
+  if (GC_LIKELY(!span_has_samples(s->page))) return SAMPLE_NO_SITE;
+  return sample_site_of(s->page, s->sc < 2 ? 0 : (unsigned)((size_t)(s->object - page_address(s->page)) / s->size));
+}
+
+/* Each sample of the span that begins at page. World stopped; f takes no lock. */
+void samples_each(uint32_t page, void (*f)(void *arg, unsigned slot, uint32_t site), void *arg);
+
 /* NULL, or what is wrong. World stopped. */
 const char *sample_check(void);
 
 /* ---- reading ---- */
+
+#define SAMPLE_SLOTS_MAX 1024 /* slots of the class with most */
+
+/* The samples of one span, added up by site. Between two spans all zero. */
+struct sample_tally {
+  unsigned sites; /* that have one */
+  uint32_t site[SAMPLE_SLOTS_MAX];
+  struct sample_share {
+    uint32_t samples;
+    double objects; /* scaled */
+  } of[SAMPLE_SITES_MAX];
+};
+
+/* Fills the tally with the samples of the span that begins at page; with used given, of the slots whose bits are set there. Returns
+ * how many were looked at. Stops deferred; the span's class's lock is held, so that it remains that span. */
+unsigned samples_tally(struct sample_tally *t, uint32_t page, const uint64_t *used);
+
+/* The site with most objects, taken off the tally; SAMPLE_SITES_MAX when none is left. */
+uint32_t sample_tally_take(struct sample_tally *t, struct sample_share *share);
 
 /* Estimates, scaled up from the samples. In use: not found unreachable by the last cycle. */
 struct sample_figures {

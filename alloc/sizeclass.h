@@ -29,6 +29,11 @@ extern struct class_map class_map;
 extern size_t tiny_limit; /* [const] noscan objects below this many bytes are tiny: TINY_SIZE, or 0 */
 
 void sizeclass_init(bool one_past_end);
+/* The same look-up where the maps are left empty on purpose (alloc/guard.h). */
+GC_INLINE unsigned size_class_by_table(size_t size) {
+  return size <= 1024 ? class_by_8[(size + 7) / 8] : size <= SMALL_MAX ? class_by_128[(size - 1024 + 127) / 128] : 0;
+}
+void sizeclass_no_tiny(void); /* then: every noscan object has a slot of its own */
 
 /* The class for size <= SMALL_MAX; 0 for size 0, and for SMALL_MAX with one more byte. */
 GC_INLINE unsigned size_class(size_t size) {

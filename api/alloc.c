@@ -29,6 +29,7 @@
 
 #include "alloc/cache.h"
 #include "alloc/central.h"
+#include "alloc/guard.h"
 #include "alloc/layout.h"
 #include "alloc/pageheap.h"
 #include "alloc/scavenge.h"
@@ -39,6 +40,7 @@
 #include "gc_typed.h"
 #include "runtime/init.h"
 #include "runtime/options.h"
+#include "runtime/probe.h"
 #include "runtime/thread.h"
 
 /* What size 0 returns. Its address is all that counts; it lies in no span. */
@@ -125,7 +127,8 @@ static char *large_attempt(struct cache *c, struct request *r) {
 /* The span class whose slots are aligned: spans start on pages, so its size must be a multiple. 0: none. */
 static unsigned class_for(const struct request *r) {
   if (r->size > SMALL_MAX || r->align > PAGE_SIZE) return 0;
-  for (unsigned cls = size_class(r->size); cls > 0 && cls < SIZE_CLASSES; cls++)
+  unsigned cls = guards_on ? size_class_by_table(r->size) : size_class(r->size);
+  for (; cls > 0 && cls < SIZE_CLASSES; cls++)
     if (r->align == 0 || class_size[cls] % r->align == 0)
       return r->layout != NULL ? span_class_typed(cls) : span_class(cls, r->noscan);
   return 0;
@@ -142,15 +145,16 @@ static char *attempt(struct cache *c, struct request *r) {
   return p;
 }
 
+/* A thread that left a blocking call without its end (cancelled) has a cache that is not its tl_cache. */
 static struct cache *own_cache(void) {
   runtime_ensure_init();
-  thread_register_self();
+  struct thread *t = thread_register_self();
   if (tl_cache != &empty_cache) return tl_cache;
   thread_defer_stops();
-  struct cache *c = cache_create();
-  if (c != NULL) tl_thread->cache = c;
+  if (t->cache == NULL) t->cache = cache_create();
+  if (t->cache != NULL) tl_cache = t->cache;
   thread_allow_stops();
-  return c;
+  return t->cache;
 }
 
 #if GC_TORTURE
@@ -177,8 +181,15 @@ static GC_ENTRY void *finish(char *p, const struct request *r, uint64_t sampled)
 /* After try number `tries` has failed. False: there is nothing left to do. */
 static bool make_room(const struct request *r, int tries) {
   if (tries == 3 || (tries == 1 && !pressure_call(r->size))) return false;
+  if (tries == 0) quarantine_empty();
   if (tries != 1) collect_for_memory();
   return true;
+}
+
+/* GC_DEBUG: before a stop can come, since cycles look at the guards. */
+static void guard(char *p, struct request *r) {
+  guard_set(p, r->bytes, r->size - GUARD_EXTRA);
+  r->bytes = r->size - GUARD_EXTRA;
 }
 
 static GC_ENTRY void *allocate(struct request *r) {
@@ -193,6 +204,7 @@ static GC_ENTRY void *allocate(struct request *r) {
   for (int tries = 0;; tries++) {
     thread_defer_stops();
     char *p = attempt(c, r);
+    if (GC_UNLIKELY(guards_on) && p != NULL) guard(p, r);
     uint64_t sampled = sampler_take_due(&c->sampler);
     thread_allow_stops();
     if (GC_LIKELY(p != NULL)) return finish(p, r, sampled);
@@ -207,11 +219,13 @@ static GC_ENTRY GC_NOINLINE void *allocate_general(size_t size, size_t align, un
   if (size == 0 && align <= sizeof zero_size_object) return (void *)(uintptr_t)zero_size_object;
   if (size == 0) r.size = 1;
   if (options.one_past_end && size >= SMALL_MAX && size < PTRDIFF_MAX) r.size++; /* the class table adds it below */
+  if (GC_UNLIKELY(guards_on) && size < PTRDIFF_MAX) r.size += GUARD_EXTRA;
   return allocate(&r);
 }
 
 /* A small object whose group is used up, which is nearly always all there is to it: claim the next one. */
 static GC_ENTRY GC_NOINLINE void *allocate_slow(size_t size, unsigned noscan) {
+  PROBE2(alloc__slow, size, noscan);
   struct cache *c = tl_cache;
   unsigned cls = size <= SMALL_MAX ? size_class(size) : 0;
   bool usual = cls != 0 && c != &empty_cache && !(noscan && size < tiny_limit) && !GC_TORTURE && !cycle_is_due() &&
@@ -277,6 +291,7 @@ GC_ENTRY void *gc_alloc_aligned(size_t alignment, size_t size) {
 
 /* The word that names the layout is added here, and the alignment keeps to the classes that typed_size_class knows. */
 static GC_ENTRY GC_NOINLINE void *typed_slow(size_t size, const struct gc_layout *layout) {
+  if (guards_on) return allocate_general(size, 0, 0); /* scanned as a whole: a red zone lies where the layout would */
   struct request r = {size + LAYOUT_WORD, 16, 0, false, 0, layout};
   if (size > SMALL_MAX - LAYOUT_WORD) {
     r.size = size;

@@ -55,7 +55,7 @@ static unsigned bin_of(struct reading *r, const struct frag_span *s) {
   return bin < GC_FRAG_BINS ? bin : GC_FRAG_BINS - 1;
 }
 
-static void add_span(const struct frag_span *s, void *arg) {
+static unsigned add_span(const struct frag_span *s, void *arg) {
   struct reading *r = arg;
   struct gc_frag_class *c = &r->out->by_class[index_of(s->sc)];
   size_t bytes = (size_t)s->pages << PAGE_SHIFT;
@@ -67,9 +67,10 @@ static void add_span(const struct frag_span *s, void *arg) {
   c->histogram[bin_of(r, s)]++;
   c->exactly_one += s->objects == 1;
   if (s->sc < 2 && s->objects == 0) c->by_compaction += bytes;
-  if (!frag_is_partly_used(s)) return;
+  if (!frag_is_partly_used(s)) return 0;
   c->by_os_pages += frag_free_os_bytes(s);
   if (!s->cached && r->pools != NULL && frag_pair(&r->pools[index_of(s->sc)], s)) c->by_pairing += bytes;
+  return 0;
 }
 
 static void finish_class(struct gc_frag_class *c, unsigned sc) {
@@ -273,15 +274,20 @@ int gc_advice(FILE *to) {
 /* ---- the heap map ---- */
 
 #define DUMP_BUFFER (64 * KIB)
-#define DUMP_STEP_MAX ((FRAG_STEP + 1) * (size_t)HEAPMAP_RECORD_MAX) /* bytes of a piece of the walk, or of the end */
+/* Bytes of a piece of the walk, or of anything else. */
+#define DUMP_STEP_MAX ((FRAG_STEP + 1) * (size_t)(HEAPMAP_SPAN_MAX + HEAPMAP_OWNERS_MAX))
 _Static_assert(DUMP_BUFFER >= 2 * DUMP_STEP_MAX, "a piece always fits after what is left of the one before");
+_Static_assert(DUMP_STEP_MAX >= HEAPMAP_SITE_MAX, "and so does a site");
+#define SAMPLES_PER_LOOK 8 /* samples in the time of a span, about */
 
 struct dump {
   int fd;
-  char *buffer;
   size_t used;
   int error; /* 0, or an errno value */
   struct heapmap_totals totals;
+  uint64_t seen[SAMPLE_SITES_MAX / 64]; /* bit per site that the map speaks of */
+  struct sample_tally tally;
+  char buffer[DUMP_BUFFER];
 };
 
 static bool flush(struct dump *d) {
@@ -290,9 +296,17 @@ static bool flush(struct dump *d) {
   return d->error == 0;
 }
 
-static void dump_span(const struct frag_span *s, void *arg) {
+/* Who owns it: samples of what the map shows as objects. A span may have as many samples as slots: the piece ends sooner. */
+static unsigned dump_owners(struct dump *d, const struct frag_span *s) {
+  unsigned looks = samples_tally(&d->tally, s->page, frag_is_partly_used(s) ? s->used : NULL);
+  d->used += heapmap_owners(d->buffer + d->used, s, &d->tally, d->seen);
+  return looks / SAMPLES_PER_LOOK;
+}
+
+static unsigned dump_span(const struct frag_span *s, void *arg) {
   struct dump *d = arg;
   d->used += heapmap_span(d->buffer + d->used, s, &d->totals);
+  return s->objects != 0 && span_has_samples(s->page) ? dump_owners(d, s) : 0;
 }
 
 static bool dump_between(void *arg) {
@@ -300,22 +314,36 @@ static bool dump_between(void *arg) {
   return d->used + DUMP_STEP_MAX <= DUMP_BUFFER || flush(d);
 }
 
+/* Last, where the loader may be asked for names: the walk holds locks and stops. */
+static bool dump_sites(struct dump *d) {
+  for (uint32_t site = 0; site < SAMPLE_SITES_MAX; site++) {
+    if ((d->seen[site / 64] >> (site % 64) & 1) == 0) continue;
+    d->used += heapmap_site(d->buffer + d->used, site, profile_frame_name);
+    if (!dump_between(d)) return false;
+  }
+  return true;
+}
+
 static bool dump(struct dump *d) {
   d->used = heapmap_header(d->buffer, cycles_completed(), os_wall_ns());
   if (!flush(d) || !walk(dump_span, dump_between, d)) return false; /* flushed at once: a bad descriptor shows early */
+  if (!dump_sites(d)) return false;
   d->used += heapmap_end(d->buffer + d->used, cycles_completed(), &d->totals);
   return flush(d);
 }
 
 int gc_dump_heap(int fd) {
+  const size_t bytes = round_up(sizeof(struct dump), os_page_size());
   runtime_ensure_init();
-  struct dump d = {.fd = fd, .buffer = os_map(DUMP_BUFFER)};
-  if (d.buffer == NULL) {
+  struct dump *d = os_map(bytes);
+  if (d == NULL) {
     errno = ENOMEM;
     return -1;
   }
-  bool ok = dump(&d);
-  os_unreserve(d.buffer, DUMP_BUFFER);
-  if (!ok) errno = d.error;
+  d->fd = fd;
+  bool ok = dump(d);
+  int error = d->error;
+  os_unreserve(d, bytes);
+  if (!ok) errno = error;
   return ok ? 0 : -1;
 }

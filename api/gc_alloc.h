@@ -13,8 +13,8 @@
  * value.
  *
  * Threads: every call may be made from every thread at any time; threads are found without the program's
- * help. A callback of dl_iterate_phdr must not allocate or collect: it would hold the loader's lock, which a
- * cycle waits for. Signals: no call is async-signal-safe; a handler may use objects but not allocate, free or collect.
+ * help (gc_thread.h: what it may tell all the same). A callback of dl_iterate_phdr must not allocate or collect: it would hold the loader's lock, which a
+ * cycle waits for. Signals: no call but gc_use is async-signal-safe; a handler may use objects but not allocate, free or collect.
  *
  * Sizes are in bytes. Statistics are in gc_stats.h; options (environment) in docs/tuning.md. */
 #ifndef HOLDFAST_GC_ALLOC_H
@@ -48,6 +48,10 @@ GC_API GC_ALLOC_FN(1) void *gc_alloc(size_t size);
  * searches: for text, numbers, images. Objects under 16 bytes may share a 16-byte block; such a block
  * stays as long as any of them is reachable. */
 GC_API GC_ALLOC_FN(1) void *gc_alloc_noscan(size_t size);
+
+/* As gc_alloc, of an object that is kept, and searched for pointers, until gc_free: for what is held only where the
+ * collector does not look, such as memory from malloc or the kernel. gc_realloc keeps the kind. */
+GC_API GC_ALLOC_FN(1) void *gc_alloc_uncollectable(size_t size);
 
 /* gc_alloc(n * size); NULL with ENOMEM when the product overflows. */
 GC_API GC_ALLOC_FN(1, 2) void *gc_calloc(size_t n, size_t size);
@@ -84,8 +88,8 @@ GC_API size_t gc_usable_size(const void *p);
 GC_API void *gc_base(const void *p);
 
 /* Runs a full collection. On return every object that was unreachable at the call has been swept; an
- * object is kept when a stale copy of its address is still on some stack or in some register. The last
- * object that another thread allocated in each size class is kept, and that thread's spans stay with it. */
+ * object is kept when a stale copy of its address is still on some stack or in some register, or for its finalizer
+ * (gc_weak.h). The last object that another thread allocated in each size class is kept, and that thread's spans stay with it. */
 GC_API void gc_collect(void);
 
 /* gc_collect, then returns all free pages to the system (Go: debug.FreeOSMemory). */

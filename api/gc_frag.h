@@ -102,7 +102,8 @@ GC_API uint64_t gc_release_inside(void);
 /* ---- heap map ---- */
 
 /* Writes every span's class, place, age and occupancy in the format of docs/heapmap.md, as a stream, without stopping the
- * world. Returns 0, or -1 with errno. */
+ * world; while allocation sites are sampled (above) also which call stacks own the noted objects in each span. Returns 0,
+ * or -1 with errno. */
 GC_API int gc_dump_heap(int fd);
 
 #ifdef __cplusplus

@@ -525,3 +525,4 @@ void mark_finish(void) {
 }
 
 void mark_forget(void) { mark.marker[0].overflow = true; }
+void mark_note(uint64_t bytes) { settle(&mark.marker[0], &(struct tally){bytes, 1}); }

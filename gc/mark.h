@@ -31,6 +31,8 @@ bool mark_assist_has_left(void);
 
 /* Has mark_finish look at every black object again. */
 void mark_forget(void);
+/* Counts an object that gc/closure.h marked, between phases. */
+void mark_note(uint64_t bytes);
 
 uint64_t mark_bytes(void); /* bytes of objects marked; an object two markers met at once counts twice */
 uint64_t mark_objects(void);

@@ -15,10 +15,10 @@ static GC_NO_SANITIZE void expect_black(const char *at) {
 
 /* The end of a typed object need not be told from its slot's: no pointer stands for the layout's word. */
 static void expect_children_black(const struct slot *s, void *unused) {
-  const struct gc_layout *l = span_is_typed(s->page) ? layout_of(s) : NULL;
+  const struct gc_layout *l = layout_to_read(s);
   (void)unused;
   for (size_t i = 0; i < s->size / sizeof(uintptr_t); i++)
-    if (l == NULL || layout_has_pointer(l, i)) expect_black(s->object + i * sizeof(uintptr_t));
+    if (layout_may_point(l, i)) expect_black(s->object + i * sizeof(uintptr_t));
 }
 
 const char *mark_verify(void) {

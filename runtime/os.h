@@ -20,8 +20,9 @@ void os_unreserve(void *p, size_t size);
 void *os_map(size_t size); /* none -> ready at once; NULL when refused */
 
 enum os_release_how { OS_RELEASE_NOW, OS_RELEASE_LAZY }; /* MADV_DONTNEED; MADV_FREE: contents unknown after */
-bool os_release(void *p, size_t size,
-                enum os_release_how how); /* false: refused (locked memory), contents as they were */
+/* False: refused (locked memory). Of several pages those before the first that is locked may be given up all the same; of a
+ * single one the contents are as they were. */
+bool os_release(void *p, size_t size, enum os_release_how how);
 void os_use_huge_pages(void *p, size_t size);
 size_t os_address_space_limit(void); /* RLIMIT_AS in bytes; SIZE_MAX when none */
 uint64_t os_physical_memory(void);   /* bytes the machine has */

@@ -10,6 +10,7 @@ import sys
 
 import heapview
 import programs
+import ranges
 import report
 import tables
 
@@ -73,6 +74,11 @@ def read_arguments(argv):
     show.add_argument("file", metavar="FILE", help="the map; - for standard input")
     show.add_argument("--width", type=int, metavar="N", help="columns (those of the terminal, or 80)")
     show.add_argument("--rows", type=int, default=32, metavar="N", help="rows of the map at most (32)")
+    spread = commands.add_parser("range", help="over which parameters a finding holds, on Holdfast")
+    spread.add_argument("name", metavar="NAME", help=" or ".join(ranges.TRIED))
+    spread.add_argument("--full", action="store_true", help="at full size: hours instead of minutes")
+    spread.add_argument("--jobs", type=job_count, default=1, metavar="N", help="programs at a time (1)")
+    spread.add_argument("--timeout", type=positive, default=600.0, metavar="S", help="seconds for each program (600)")
     page = commands.add_parser("report", help="run everything and write one HTML page")
     page.add_argument("--out", default=os.path.join("build", "report"), metavar="DIR", help="where to (build/report)")
     page.add_argument("--only", action="append", metavar="NAME", help="only this scenario; may be repeated")
@@ -177,6 +183,17 @@ def compare(options):
     return finish(results, csv_file, options)
 
 
+# ---- range ----
+
+def show_range(options):
+    programs.check_name(options.name, options.objdir)
+    if options.name not in ranges.TRIED:
+        raise programs.LabError(f"no parameters of '{options.name}' were chosen so that its finding shows; of these some were: "
+                                f"{', '.join(ranges.TRIED)}")
+    print(tables.format_table(ranges.HEAD, ranges.try_all(options.name, options, report.note)))
+    return 0
+
+
 # ---- map ----
 
 def show_map(options):
@@ -187,7 +204,7 @@ def show_map(options):
     return 0
 
 
-COMMANDS = {"list": list_scenarios, "run": run, "compare": compare, "map": show_map, "report": report.write}
+COMMANDS = {"list": list_scenarios, "run": run, "compare": compare, "range": show_range, "map": show_map, "report": report.write}
 
 
 def main(argv=None):

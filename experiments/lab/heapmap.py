@@ -14,17 +14,38 @@ from dataclasses import dataclass, field
 
 MAGIC = b"\x89HFMAP\r\n"
 VERSION = 1
-KIND_SPAN, KIND_END = 1, 2
+KIND_SPAN, KIND_END, KIND_SITE, KIND_OWNERS = 1, 2, 3, 4
 NOSCAN, CACHED, UNSWEPT, TYPED = 1, 2, 4, 8
 
 _HEADER = struct.Struct("<8sIIQQQQQ")
 _RECORD = struct.Struct("<II")
 _SPAN = struct.Struct("<IIIHHIIII")
 _END = struct.Struct("<QQQQQ")
+_PAIR = struct.Struct("<II")
+_OWNER = struct.Struct("<IIQ")
+SPARSE = 0.5  # occupancy below which the summary counts a span's bytes as pinned, as gc_profile_write does
 
 
 class HeapMapError(Exception):
     """The input is no heap map, or not a whole one; str() is one clear line."""
+
+
+@dataclass
+class Owner:
+    """A site of sampled objects in a span."""
+    site: int     # number, of HeapMap.sites
+    samples: int  # objects that were sampled
+    bytes: int    # of the span that the objects they stand for keep; to be added up over spans
+
+
+@dataclass
+class Site:
+    """A call stack, innermost frame first."""
+    addresses: list
+    names: list  # as the writer knew them
+
+    def __str__(self):
+        return " < ".join(self.names) if self.names else "unknown: no way through the stack was found"
 
 
 @dataclass
@@ -39,6 +60,8 @@ class Span:
     objects: int
     claimed: int     # slots that a thread holds and has not handed out
     bitmap: int      # bit i: slot i holds an object
+    owners: list = field(default_factory=list)  # sites that keep most of it, while sampling was on
+    others: int = 0  # sampled objects of sites not among the owners
 
     @property
     def noscan(self):
@@ -87,6 +110,7 @@ class HeapMap:
     time_ns: int     # since 1970
     spans: list = field(default_factory=list)
     end_cycle: int = 0
+    sites: dict = field(default_factory=dict)  # by number
     unknown: int = 0  # records of kinds that this reader does not know
 
     def address(self, span):
@@ -139,12 +163,36 @@ def _parse_span(data, page_size):
     return Span(page, pages, age, cls, flags, slot_bytes or pages * page_size, slots, objects, claimed, bitmap)
 
 
+def _parse_owners(m, data):
+    if len(data) < _PAIR.size or (len(data) - _PAIR.size) % _OWNER.size:
+        raise HeapMapError(f"a record of owners has {len(data)} bytes")
+    page, others = _PAIR.unpack_from(data)
+    if not m.spans or m.spans[-1].page != page:
+        raise HeapMapError(f"the owners of the span at page {page} are not behind it")
+    m.spans[-1].others = others
+    m.spans[-1].owners = [Owner(*entry) for entry in _OWNER.iter_unpack(data[_PAIR.size:])]
+
+
+def _parse_site(m, data):
+    number, depth = _PAIR.unpack_from(data) if len(data) >= _PAIR.size else (0, 0)
+    start = _PAIR.size + 8 * depth
+    names = data[start:].split(b"\0")[:depth]
+    if len(data) < start or len(names) != depth:
+        raise HeapMapError(f"the record of site {number} is too short for its {depth} frames")
+    addresses = list(struct.unpack_from(f"<{depth}Q", data, _PAIR.size))
+    m.sites[number] = Site(addresses, [name.decode(errors="replace") for name in names])
+
+
 def _check_end(m, data):
     if len(data) < _END.size:
         raise HeapMapError("the end record is too short")
     *totals, m.end_cycle = _END.unpack_from(data)
     if tuple(totals) != m.totals():
         raise HeapMapError(f"the totals of the heap map differ: {tuple(totals)} announced, {m.totals()} found")
+    for span in m.spans:
+        for owner in span.owners:
+            if owner.site not in m.sites:
+                raise HeapMapError(f"site {owner.site} owns the span at page {span.page} and is not in the heap map")
 
 
 def _read_stream(stream):
@@ -154,11 +202,27 @@ def _read_stream(stream):
         data = _take(stream, size, "the rest of a record")
         if kind == KIND_SPAN:
             m.spans.append(_parse_span(data, m.page_size))
+        elif kind == KIND_OWNERS:
+            _parse_owners(m, data)
+        elif kind == KIND_SITE:
+            _parse_site(m, data)
         elif kind == KIND_END:
             _check_end(m, data)
             return m
         else:
             m.unknown += 1
+
+
+def pins(m, occupancy=SPARSE):
+    """[(Site, bytes, samples, spans)] of the sites that keep spans less full than that, most bytes first. Estimates."""
+    sums = {}
+    for span in m.spans:
+        if span.large or span.occupancy >= occupancy:
+            continue
+        for owner in span.owners:
+            had = sums.get(owner.site, (0, 0, 0))
+            sums[owner.site] = (had[0] + owner.bytes, had[1] + owner.samples, had[2] + 1)
+    return [(m.sites[number], *sums[number]) for number in sorted(sums, key=lambda n: (-sums[n][0], n))]
 
 
 def read(source):
@@ -188,6 +252,8 @@ def _summary(m):
         print(f"{size:>7} {'noscan' if noscan else 'scanned':<7} {len(group):>8} "
               f"{sum(m.span_bytes(s) for s in group) / 2**20:>9.2f} {sum(s.objects for s in group):>10} "
               f"{share:>7.1f} {max(s.age for s in group):>7}")
+    for site, kept, samples, spans in pins(m)[:10]:
+        print(f"pinned by {site}: {kept / 2**20:.2f} MiB, {samples} sampled objects in {spans} sparse spans")
 
 
 def main(arguments):

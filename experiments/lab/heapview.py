@@ -3,7 +3,6 @@
 Owns:    how pages are laid out in rows and how full a span looks. heapmap.py reads the files.
 Layout:  pages in the order of their addresses; rows without a span, more than a few of them, become one line."""
 
-import bisect
 import json
 import os
 import sys
@@ -29,40 +28,9 @@ def load(path):
         raise programs.LabError(f"{'' if str(error).startswith(str(path)) else f'{path}: '}{error}") from error
 
 
-def load_sites(path):
-    """{address: site} of the lines "address TAB site" that a program wrote about its own objects."""
-    sites = {}
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            for number, line in enumerate(file, 1):
-                address, tab, site = line.rstrip("\n").partition("\t")
-                try:
-                    sites[int(address, 16)] = site
-                except ValueError:
-                    raise programs.LabError(f"{path}: line {number} is not an address, a tab and a site") from None
-                if not tab:
-                    raise programs.LabError(f"{path}: line {number} has no site")
-    except OSError as error:
-        raise programs.LabError(f"{path}: {error.strerror}") from error
-    return sites
-
-
 def level(span):
     share = span.occupancy
     return next(i for i, top in enumerate(LEVELS) if share <= top)
-
-
-def by_site(found, sites):
-    """{first page of a span: site that owns most of the objects in it that sites knows}."""
-    spans = sorted(found.spans, key=lambda span: span.page)
-    starts = [found.address(span) for span in spans]
-    counts = {}
-    for address, site in sites.items():
-        at = bisect.bisect_right(starts, address) - 1
-        if at >= 0 and address < starts[at] + found.span_bytes(spans[at]):
-            owners = counts.setdefault(spans[at].page, {})
-            owners[site] = owners.get(site, 0) + 1
-    return {page: max(sorted(owners), key=owners.get) for page, owners in counts.items()}
 
 
 # ---- rows ----
@@ -171,6 +139,27 @@ def class_rows(found):
     return [row for _, row in sorted(rows, key=lambda pair: pair[0])]
 
 
+def first_calls(site, most=4):
+    """The innermost calls of a site, up to main, without offsets in files: "f+0x4 < main+0x20"."""
+    shown = []
+    for name in site.names:
+        if len(shown) == most:
+            return " < ".join(shown + ["..."])
+        shown.append(name if name.startswith("?") else name.partition(" (")[0])
+        if name.startswith("main+"):
+            break
+    return " < ".join(shown) or str(site)
+
+
+PIN_HEAD = ["pinned MiB", "sampled objects", "spans", "by"]
+
+
+def pin_rows(found, most=10):
+    """One row of text per call stack that keeps spans less than half full; none without sampling."""
+    return [[tables.mib(kept), str(samples), str(spans), first_calls(site)]
+            for site, kept, samples, spans in heapmap.pins(found)[:most]]
+
+
 CLASS_HEAD = ["slot", "kind", "spans", "under 25 %", "objects", "MiB", "free MiB", "full %", "oldest"]
 
 
@@ -199,6 +188,10 @@ def print_map(path, width, max_rows, stream=None):
     print("\n".join(lines), file=stream)
     print(f"\n{legend(colour, chars)}\n", file=stream)
     print(tables.format_table(CLASS_HEAD, class_rows(found)), file=stream)
+    pins = pin_rows(found)
+    if pins:
+        print(f"\nCall stacks that keep spans less than half full, from samples:\n\n{tables.format_table(PIN_HEAD, pins)}",
+              file=stream)
 
 
 # ---- for the report ----
@@ -220,23 +213,31 @@ def picture(found, rows):
     return f'viewBox="0 0 {ROW_PAGES} {len(rows)}"', free + gaps + body
 
 
-def picture_data(found, rows, sites):
+def owner_words(found, span):
+    """Who owns a span by its samples, in one line; "" when none of its objects was sampled."""
+    parts = []
+    for owner in span.owners:
+        share = f" ({owner.samples} of {span.objects})" if len(span.owners) > 1 or owner.samples != span.objects else ""
+        parts.append(first_calls(found.sites[owner.site]) + share)
+    if span.others:
+        parts.append(f"further sites ({span.others} of {span.objects})")
+    return "; ".join(parts)
+
+
+def picture_data(found, rows):
     """What hovering shows, as a JSON-ready object: spans as short rows, texts and bitmaps by number."""
-    owners = by_site(found, sites)
-    names, maps, spans = [], [], []
+    names, maps, spans = {}, {}, []
 
     def number(store, text):
-        if text not in store:
-            store.append(text)
-        return store.index(text)
+        return store.setdefault(text, len(store))
 
     for span in sorted(found.spans, key=lambda span: span.page):
-        owner = owners.get(span.page)
+        owner = owner_words(found, span)
         bits = f"{span.bitmap:x}" if span.slots <= 1024 and not span.large else ""
         spans.append([span.page, span.pages, 0 if span.large else span.slot_bytes, span.slots, span.objects, span.age,
-                      span.flags, -1 if owner is None else number(names, owner), number(maps, bits)])
+                      span.flags, number(names, owner) if owner else -1, number(maps, bits), span.size_class])
     return {"base": f"{found.base:x}", "page": found.page_size, "columns": ROW_PAGES,
-            "rows": [row for row, _ in rows], "spans": spans, "sites": names, "maps": maps}
+            "rows": [row for row, _ in rows], "spans": spans, "sites": list(names), "maps": list(maps)}
 
 
 def to_script(data):

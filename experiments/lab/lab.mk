@@ -12,7 +12,7 @@ mapdemo: $(OBJDIR)/lab/mapdemo
 
 $(OBJDIR)/lab/mapdemo: experiments/lab/mapdemo.c $(LIBHOLDFAST_A)
 	@mkdir -p $(@D)
-	$(CC) -std=c11 -D_GNU_SOURCE $(WARN) $(CFLAGS) -Iapi -MMD -MP -o $@ $< $(LIBHOLDFAST_A) -pthread -ldl
+	$(CC) -std=c11 -D_GNU_SOURCE $(WARN) $(CFLAGS) -Iapi -MMD -MP -rdynamic -o $@ $< $(LIBHOLDFAST_A) -pthread -ldl
 
 # gnuplot is wanted, not needed: the report says so and goes on without plots.
 report: deps

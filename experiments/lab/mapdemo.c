@@ -1,7 +1,7 @@
 /* mapdemo.c - two heap maps for the report: a fragmented heap, and the same heap after its objects were copied.
  *
- * Owns:    the files DIR/before.map, DIR/after.map (docs/heapmap.md), and DIR/before.sites, DIR/after.sites: a line "address TAB
- *          site" for each object that it keeps. The sites are its own knowledge, not the library's.
+ * Owns:    the files DIR/before.map, DIR/after.map (docs/heapmap.md), which name the call stacks that own the objects as the
+ *          library noted them, and DIR/before.advice, DIR/after.advice, the text of gc_advice.
  * Pattern: Example 4 of the article: 2^20 objects of 16 bytes, of which every 512th is kept, so that each span of 512
  *          slots holds one; then each is replaced by a copy. --small: 2^17 objects.
  * Usage:   mapdemo [--small] DIR. Exit: 0 written, 1 cannot be written or compaction won nothing, 2 bad arguments.
@@ -19,13 +19,15 @@
 #include "gc_stats.h"
 
 #define STEP static STALE_NOINLINE
+/* Exported, so that the loader knows their names: call sites. */
+STALE_NOINLINE void fragment(size_t count);
+STALE_NOINLINE void compact(void);
 
 enum { SIZE = 16, EVERY = 512, WHOLE = 1 << 20, SMALL = 1 << 17 };
 
 static void **volatile all;
 static void **volatile kept;
 static size_t kept_count;
-static const char *kept_site;
 
 static _Noreturn void fail(const char *what) {
   fprintf(stderr, "mapdemo: %s: %s\n", what, strerror(errno));
@@ -39,7 +41,7 @@ static void *new_object(void) {
 }
 
 /* Keeps every EVERY-th of count objects; the others stay reachable until all are made, as in the article. */
-STEP void fragment(size_t count) {
+void fragment(size_t count) {
   kept_count = count / EVERY;
   all = gc_calloc(count, sizeof *all);
   kept = gc_calloc(kept_count, sizeof *kept);
@@ -48,26 +50,15 @@ STEP void fragment(size_t count) {
     all[i] = new_object();
     if (i % EVERY == 0) kept[i / EVERY] = all[i];
   }
-  kept_site = "fragment in mapdemo.c";
   all = NULL;
 }
 
-STEP void compact(void) {
+void compact(void) {
   for (size_t i = 0; i < kept_count; i++) {
     void *copy = new_object();
     memcpy(copy, kept[i], SIZE);
     kept[i] = copy;
   }
-  kept_site = "compact in mapdemo.c";
-}
-
-STEP void write_sites(const char *folder, const char *name) {
-  char path[4096];
-  snprintf(path, sizeof path, "%s/%s.sites", folder, name);
-  FILE *to = fopen(path, "w");
-  if (to == NULL) fail(path);
-  for (size_t i = 0; i < kept_count; i++) fprintf(to, "%p\t%s\n", kept[i], kept_site);
-  if (ferror(to) | fclose(to)) fail(path);
 }
 
 STEP void write_map(const char *folder, const char *name) {
@@ -101,7 +92,6 @@ STEP uint64_t show(const char *folder, const char *name) {
   stale_wipe_stack();
   collect();
   write_map(folder, name);
-  write_sites(folder, name);
   write_advice(folder, name);
   return read_in_use();
 }
@@ -113,6 +103,7 @@ int main(int argc, char **argv) {
     return 2;
   }
   const char *folder = argv[1 + small];
+  gc_profile_set_rate(1); /* each object: a survivor of 16 bytes is hardly ever noted at larger distances */
   fragment(small ? SMALL : WHOLE);
   uint64_t before = show(folder, "before");
   compact();

@@ -27,9 +27,9 @@
 
   function describe(data, page, span) {
     if (!span) return [address(data, page) + ": free page"];
-    const [first, pages, slot, slots, objects, age, flags, site] = span;
+    const [first, pages, slot, slots, objects, age, flags, site, , sizeClass] = span;
     const kind = (flags & 1 ? "without pointers" : flags & 8 ? "typed" : "scanned") + (flags & 2 ? ", in a thread's cache" : "");
-    const what = slot ? slot + "-byte slots" : "one large object";
+    const what = slot ? "size class " + sizeClass + ", " + slot + "-byte slots" : "one large object";
     const lines = ["span at " + address(data, first) + ": " + pages * data.page / 1024 + " KiB, " + what + ", " + kind];
     const cycles = age === 1 ? "1 cycle" : age + " cycles";
     lines.push(objects + " of " + slots + (slots === 1 ? " slot" : " slots") + " taken (" + (100 * objects / slots).toFixed(1) +
@@ -70,6 +70,15 @@
       readout.textContent = "";
       for (const line of describe(data, page, span)) element("p", {}, readout).textContent = line;
       if (span && data.maps[span[8]]) drawSlots(data.maps[span[8]], span[3], readout);
+    }
+
+    /* Until something is chosen: the sparsest span. */
+    const share = function (span) { return span[4] ? span[4] / span[3] : 1; };
+    const first = data.spans.reduce(function (best, span) { return best && share(best) <= share(span) ? best : span; }, null);
+    if (first) {
+      x = first[0] % data.columns;
+      y = Math.max(0, data.rows.indexOf(Math.floor(first[0] / data.columns)));
+      show();
     }
 
     svg.addEventListener("pointermove", function (event) {

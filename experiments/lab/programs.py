@@ -91,7 +91,8 @@ def check_name(name, objdir):
 
 
 def make(*targets):
-    """Runs make quietly; what can be built is built. Raises with the first line about an error when not all can."""
+    """Runs make quietly; what can be built is built. Raises with the first line about an error when not all can; else returns
+    the lines that say what was left out because something is not installed."""
     try:
         done = subprocess.run(["make", "-s", "-k", "-j2", *targets], cwd=ROOT, stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False)
@@ -101,6 +102,7 @@ def make(*targets):
         lines = [line for line in done.stdout.splitlines() if line.strip()] or ["no output"]
         wrong = [line for line in lines if "error" in line.lower() or "No rule" in line] or lines
         raise LabError(f"make {' '.join(targets)} failed: {wrong[0]}", status=1)
+    return [line.strip() for line in done.stdout.splitlines() if "left out because" in line]
 
 
 def programs_of(name, objdir):
@@ -128,7 +130,7 @@ def choose_allocators(built, wanted):
 
 # ---- running ----
 
-def run_program(name, allocator, path, arguments, timeout, quiet):
+def run_program(name, allocator, path, arguments, timeout, quiet, environment=None):
     """Runs one program for its JSON. quiet: its stderr is kept for Result.problem instead of passed on."""
     with tempfile.TemporaryDirectory(prefix="holdfast-lab-") as scratch:
         out = os.path.join(scratch, "result.json")
@@ -136,7 +138,8 @@ def run_program(name, allocator, path, arguments, timeout, quiet):
         try:
             done = subprocess.run([path, "--json", out, *arguments], stdin=subprocess.DEVNULL,
                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE if quiet else None, text=True,
-                                  errors="replace", timeout=timeout, check=False)
+                                  errors="replace", timeout=timeout, check=False,
+                                  env={**os.environ, **(environment or {})})
         except subprocess.TimeoutExpired:
             return Result(name, allocator, status=1, seconds=timeout, problem=f"stopped after {timeout:g} s")
         except OSError as error:

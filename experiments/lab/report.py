@@ -20,7 +20,6 @@ import programs
 import tables
 
 DEMO = os.path.join("lab", "mapdemo")
-SAMPLING = "16384"  # bytes between samples in mapdemo
 TITLE = "Holdfast: the fragmentation laboratory"
 
 
@@ -32,6 +31,9 @@ def note(line):
 
 def open_page(out):
     """The page's file, opened before anything takes time; under another name, so that an old page stays until then."""
+    for name in ("index.html", os.path.join("data", "scenarios.csv")):
+        if os.path.isdir(os.path.join(out, name)):
+            raise programs.LabError(f"{os.path.join(out, name)}: cannot be written: it is a directory")
     try:
         os.makedirs(os.path.join(out, "data"), exist_ok=True)
         return open(os.path.join(out, "index.html.part"), "w", encoding="utf-8")
@@ -91,16 +93,15 @@ class Shot:
     """One state of mapdemo's heap."""
     name: str
     found: heapview.heapmap.HeapMap
-    sites: dict
     advice: str
 
 
 def run_demo(options):
-    """The heap before and after compaction. With sampling on, for the call sites in the advice."""
+    """The heap before and after compaction, with the call sites that the library noted."""
     path = os.path.join(programs.ROOT, options.objdir, DEMO)
     with tempfile.TemporaryDirectory(prefix="holdfast-lab-") as scratch:
         small = ["--small"] if options.small else []
-        status, words = programs.run_plain([path, *small, scratch], options.timeout, {"GC_PROFILE": SAMPLING})
+        status, words = programs.run_plain([path, *small, scratch], options.timeout)
         if status != 0:
             raise programs.LabError(f"mapdemo: {words}", status=1)
         shots = []
@@ -108,7 +109,7 @@ def run_demo(options):
             start = os.path.join(scratch, name)
             with open(f"{start}.advice", encoding="utf-8", errors="replace") as file:
                 advice = file.read().strip()
-            shots.append(Shot(name, heapview.load(f"{start}.map"), heapview.load_sites(f"{start}.sites"), advice))
+            shots.append(Shot(name, heapview.load(f"{start}.map"), advice))
         return shots
 
 
@@ -198,7 +199,7 @@ def map_figure(shot, rows, caption):
     words = page.tag("figcaption", page.text("strong", caption) + " " + page.esc(heapview.totals_line(shot.found)))
     readout = page.tag("div", page.text("p", "Point at a page, or choose one with the arrow keys."), class_="readout",
                        aria_live="polite")
-    data = heapview.to_script(heapview.picture_data(shot.found, rows, shot.sites))
+    data = heapview.to_script(heapview.picture_data(shot.found, rows))
     return page.tag("figure", svg + words + readout + f'<script type="application/json">{data}</script>',
                     id=f"map-{shot.name}", class_="map")
 
@@ -207,7 +208,9 @@ def map_section(shots):
     body = page.text("h2", "The heap before and after compaction")
     body += page.text("p", "Example 4, drawn from two heap maps of gc_dump_heap. Each cell is a page of 8 KiB, a row is "
                            f"{heapview.ROW_PAGES} pages, addresses grow downwards; rows that are empty in both pictures are "
-                           "left out. One 16-byte object is enough to keep a page.")
+                           "left out. One 16-byte object is enough to keep a page. Point at a page, or "
+                           "choose one with the arrow keys: its span is told, and the call stacks that own the objects in it, "
+                           "which the library noted while it allocated them and wrote into the maps.")
     names = "".join(page.tag("li", f'<i class="o{i}"></i>' + page.esc(name)) for i, name in enumerate(heapview.LEVEL_NAMES))
     body += page.tag("ul", names + page.tag("li", '<i class="free"></i>free'), class_="legend")
     used = sorted(set().union(*(heapview.used_rows(shot.found.spans, heapview.ROW_PAGES) for shot in shots)))
@@ -216,11 +219,15 @@ def map_section(shots):
     body += page.tag("div", "".join(map_figure(shot, rows, captions[shot.name]) for shot in shots), class_="maps")
     for shot in shots:
         body += page.table(f"Spans by class, {shot.name}", heapview.CLASS_HEAD, heapview.class_rows(shot.found), texts=2)
+        pins = [row[::-1] for row in heapview.pin_rows(shot.found)]
+        if pins:
+            body += page.table(f"Call stacks that keep spans less than half full, {shot.name}, from the map's samples",
+                               heapview.PIN_HEAD[::-1], pins)
     body += page.text("h3", "What gc_advice says before") + page.text("pre", shots[0].advice)
     return page.tag("section", body, id="heap-map")
 
 
-def overview(names, results, options, gnuplot):
+def overview(names, results, options, gnuplot, absent):
     rows = ""
     for name in names:
         ours = next(r for r in results if r.name == name)
@@ -237,17 +244,17 @@ def overview(names, results, options, gnuplot):
         ("article", "The article beside ours"), ("heap-map", "The heap before and after compaction"),
         ("all", "All allocators, one table")))
     times = f"{options.jobs} programs ran at a time: take times as rough. " if options.jobs > 1 else ""
-    words = size + times + missing
+    words = size + times + missing + " ".join(f"{line[0].upper()}{line[1:]}." for line in absent)
     return (table + (page.text("p", words, class_="note") if words else "") +
             page.tag("nav", page.tag("ul", more), aria_label="Further sections"))
 
 
-def compose(names, results, others, draw, options):
+def compose(names, results, others, draw, options, absent):
     lead = ("A heap that grows while its live data does not: which workloads do that, why, and what cures it. Every "
             "figure here was measured by the programs in experiments/ when this page was made.")
     body = page.tag("header", page.text("a", "Skip to the scenarios", href="#main", class_="skip") +
                     page.text("h1", TITLE) + page.text("p", lead, class_="lead"))
-    body += '<main id="main">' + overview(names, results, options, draw.available)
+    body += '<main id="main">' + overview(names, results, options, draw.available, absent)
     body += "".join(others)
     for name in names:
         body += scenario_section(name, [r for r in results if r.name == name], draw)
@@ -270,12 +277,17 @@ def optional_section(make, what):
 
 
 def build(options):
-    """Everything that the page shows is built first; a part that cannot be is missing later, and named there."""
+    """Everything that the page shows is built first; a part that cannot be is missing later, and named there. Returns the
+    lines that say what is not installed."""
+    absent = []
     for target in ("scenarios", "example-programs", os.path.join(options.objdir, DEMO)):
         try:
-            programs.make(target)
+            absent += programs.make(target)
         except programs.LabError as error:
             note(error)
+    for line in absent:
+        note(line)
+    return absent
 
 
 def write(options):
@@ -287,14 +299,14 @@ def write(options):
             raise programs.LabError(f"no program for allocator '{allocator}'; there are: {', '.join(programs.ALLOCATORS)}")
     file = open_page(options.out)
     draw = charts.Drawing(note)
-    build(options)
+    absent = build(options)
     names = options.only or programs.known_names(options.objdir)
     with file:
         results = run_all(names, options)
         examples, examples_there = optional_section(
             lambda: article_section(article.run(options.objdir, options.timeout)), "The article beside ours")
         maps, maps_there = optional_section(lambda: map_section(run_demo(options)), "The heap before and after compaction")
-        file.write(compose(names, results, [examples, maps], draw, options))
+        file.write(compose(names, results, [examples, maps], draw, options, absent))
     os.replace(file.name, os.path.join(options.out, "index.html"))
     write_data(options.out, results)
     bad = [r for r in results if r.status != 0]

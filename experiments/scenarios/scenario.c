@@ -32,6 +32,7 @@ static struct {
   bool small;
   uint64_t seed;
   uint64_t random;
+  const char *model;         /* as --model has it, or NULL */
   const char *part;          /* what this process does, when it is one of lab_run_parts */
   int pipe;                  /* where it writes its rows */
   double done_from, done_to; /* the share of the whole that is this process's */
@@ -165,10 +166,12 @@ static void receive_rows(int from) {
 }
 
 static pid_t start_part(const char *part, int to, double from_share, double to_share) {
-  char where[96], seed[32], small[] = "--small", option[] = "--part", seed_option[] = "--seed";
+  char where[96], seed[32], model[256], small[] = "--small", option[] = "--part", seed_option[] = "--seed";
   snprintf(where, sizeof where, "%d:%.6f:%.6f:%s", to, from_share, to_share, part);
   snprintf(seed, sizeof seed, "%" PRIu64, lab.seed);
-  char *arguments[] = {program_invocation_name, option, where, seed_option, seed, lab.small ? small : NULL, NULL};
+  snprintf(model, sizeof model, "--model=%s", lab.model ? lab.model : "");
+  char *arguments[] = {program_invocation_name, option, where, seed_option, seed, lab.model ? model : NULL, NULL, NULL};
+  if (lab.small) arguments[lab.model ? 6 : 5] = small;
   pid_t child;
   if (posix_spawn(&child, "/proc/self/exe", NULL, NULL, arguments, environ)) lab_die("cannot start a process");
   return child;
@@ -206,11 +209,45 @@ static _Noreturn void help(void) {
       "  --json FILE  rows and finding as JSON, - for standard output\n"
       "  --small      a few seconds instead of up to a minute\n"
       "  --seed N     another sequence of random numbers (1)\n"
-      "%s"
-      "Exit status: 0 the finding holds (or is only told for this allocator), 1 it does not, 2 bad input.\n",
+      "%s",
       program_invocation_short_name, lab.scenario->question, lab.scenario->workload, lab.scenario->metric,
       lab.scenario->finding, lab.scenario->option ? lab.scenario->option_help : "");
+  if (lab.scenario->knobs) printf("  --model NAME=NUMBER,...  another model than the one described:\n");
+  for (const struct lab_knob *k = lab.scenario->knobs; k && k->name; k++)
+    printf("    %-11s  %s (%" PRIu32 "; %" PRIu32 " to %" PRIu32 ")\n", k->name, k->what, *k->value, k->least, k->most);
+  printf("Exit status: 0 the finding holds (or is only told for this allocator), 1 it does not, 2 bad input.\n");
   exit(0);
+}
+
+/* ---- the model ---- */
+
+static const struct lab_knob *find_knob(const char *name, size_t length) {
+  const struct lab_knob *k = lab.scenario->knobs;
+  while (k && k->name && (strlen(k->name) != length || strncmp(k->name, name, length) != 0)) k++;
+  return k && k->name ? k : NULL;
+}
+
+/* "NAME=NUMBER", from at to end. */
+static void set_knob(const char *text, const char *at, const char *end) {
+  char why[96], *last = NULL;
+  const char *equals = memchr(at, '=', (size_t)(end - at));
+  const struct lab_knob *k = equals ? find_knob(at, (size_t)(equals - at)) : NULL;
+  if (!k) bad_input("--model", text, "not NAME=NUMBER,... with names that --help lists");
+  errno = 0;
+  uint64_t value = equals[1] >= '0' && equals[1] <= '9' ? strtoull(equals + 1, &last, 10) : 0;
+  snprintf(why, sizeof why, "%s is a whole number from %" PRIu32 " to %" PRIu32, k->name, k->least, k->most);
+  if (last != end || errno || value < k->least || value > k->most) bad_input("--model", text, why);
+  *k->value = (uint32_t)value;
+}
+
+static void read_model(const char *text) {
+  if (strlen(text) > 200) bad_input("--model", text, "more than 200 characters");
+  lab.model = text;
+  for (const char *at = text, *end;; at = end + 1) {
+    end = at + strcspn(at, ",");
+    set_knob(text, at, end);
+    if (!*end) break;
+  }
 }
 
 static int open_output(const char *option, const char *path) {
@@ -238,14 +275,15 @@ static void read_part(const char *text) {
 }
 
 static void read_options(int argc, char **argv) {
-  struct option options[] = {{"csv", required_argument, NULL, 'c'},
-                             {"json", required_argument, NULL, 'j'},
-                             {"small", no_argument, NULL, 's'},
-                             {"seed", required_argument, NULL, 'r'},
-                             {"help", no_argument, NULL, 'h'},
-                             {"part", required_argument, NULL, 'p'},
-                             {lab.scenario->option, required_argument, NULL, 'o'},
-                             {NULL, 0, NULL, 0}};
+  struct option options[] = {
+      {"csv", required_argument, NULL, 'c'},
+      {"json", required_argument, NULL, 'j'},
+      {"small", no_argument, NULL, 's'},
+      {"seed", required_argument, NULL, 'r'},
+      {"help", no_argument, NULL, 'h'},
+      {"part", required_argument, NULL, 'p'},
+      {lab.scenario->knobs ? "model" : lab.scenario->option, required_argument, NULL, lab.scenario->knobs ? 'm' : 'o'},
+      {NULL, 0, NULL, 0}};
   const char *csv = NULL, *json = NULL;
   for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) switch (option) {
       case 'c': csv = optarg; break;
@@ -253,6 +291,7 @@ static void read_options(int argc, char **argv) {
       case 's': lab.small = true; break;
       case 'r': lab.seed = read_seed(optarg); break;
       case 'p': read_part(optarg); break;
+      case 'm': read_model(optarg); break;
       case 'o': lab.scenario->set_option(optarg); break;
       case 'h': help();
       default: exit(2); /* getopt_long has said why */

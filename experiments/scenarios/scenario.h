@@ -56,6 +56,14 @@ struct lab_row {
   char extra[512]; /* key=value;key=value */
 };
 
+/* A number of the model that somebody chose: --model NAME=NUMBER,... sets it, for the scenario's parts, too. */
+struct lab_knob {
+  const char *name;
+  uint32_t *value;
+  uint32_t least, most;
+  const char *what;
+};
+
 struct lab_scenario {
   const char *name;     /* the first column                                                          */
   const char *question; /* this and the next three: one sentence each, also in experiments/README.md */
@@ -69,6 +77,8 @@ struct lab_scenario {
   const char *option;      /* its name without --       */
   const char *option_help; /* its line in --help        */
   void (*set_option)(const char *value);
+  const struct lab_knob
+      *knobs; /* ended by one without a name; NULL: none. A scenario has these or an option, not both */
 };
 
 /* main of a scenario: reads the arguments, calls run (or part), writes the rows, returns the exit status. */

@@ -7,10 +7,23 @@
 #include "gc_frag.h"
 #include "hide.h"
 
+enum { MAP_SITES_MAX = 8192, MAP_OWNERS_MAX = 1 << 16 };
+
+struct map_owner {
+  uint64_t address, span_bytes, objects; /* of the span */
+  uint64_t site, samples, bytes;
+};
+
 struct map {
   uint64_t page_size, os_page_size, base, cycle, time_ns, end_cycle;
   uint64_t spans, claimed, cached, unswept, oldest;      /* counts; the age of the oldest span */
   struct gc_frag_class total, by_class[GC_FRAG_CLASSES]; /* spans, span_bytes, slots, objects, live_bytes */
+  uint64_t others;                                       /* sampled objects of sites not told */
+  size_t owners, sites;
+  struct map_owner owner[MAP_OWNERS_MAX];
+  const char *frames[MAP_SITES_MAX]; /* by site: names of its frames, each ended by a zero byte; NULL: not told */
+  uint64_t depth[MAP_SITES_MAX], first_call[MAP_SITES_MAX];
+  struct map_owner last; /* span */
   void (*each)(const struct map *m, uint64_t address, uint64_t slot_bytes, uint64_t slots, const unsigned char *bits);
 };
 
@@ -55,7 +68,59 @@ static inline const char *map_span(struct map *m, const unsigned char *at, uint6
   m->cached += flags >> 1 & 1;
   m->unswept += flags >> 2 & 1;
   m->oldest = age > m->oldest ? age : m->oldest;
+  m->last = (struct map_owner){m->base + page * m->page_size, pages * m->page_size, objects, 0, 0, 0};
   return NULL;
+}
+
+static inline const char *map_owners(struct map *m, const unsigned char *at, uint64_t length) {
+  uint64_t n = (length - 8) / 16, before = UINT64_MAX, samples = map_get(at + 4, 4);
+  if (length < 24 || length % 16 != 8 || n > 4) return "owners of another length";
+  if (m->last.objects == 0 || m->base + map_get(at, 4) * m->page_size != m->last.address)
+    return "owners of another span";
+  m->others += samples;
+  if (samples != 0 && n < 4) return "sites are left out though there is room";
+  for (at += 8; n-- > 0; at += 16) {
+    struct map_owner o = m->last;
+    o.site = map_get(at, 4);
+    o.samples = map_get(at + 4, 4);
+    o.bytes = map_get(at + 8, 8);
+    samples += o.samples;
+    if (o.site >= MAP_SITES_MAX || m->owners == MAP_OWNERS_MAX) return "more sites than there can be";
+    if (o.samples == 0 || o.bytes > before) return "a site without samples, or out of order";
+    before = o.bytes;
+    m->owner[m->owners++] = o;
+  }
+  if (samples > m->last.objects) return "more samples than objects";
+  m->last.objects = 0; /* once */
+  return NULL;
+}
+
+static inline const char *map_site(struct map *m, const unsigned char *at, uint64_t length) {
+  if (length < 8) return "a site's record is too short";
+  uint64_t site = map_get(at, 4), n = map_get(at + 4, 4), names = 0;
+  if (site >= MAP_SITES_MAX || m->frames[site] != NULL) return "a site twice";
+  if (n > 32 || length < 8 + 9 * n) return "a site's frames do not fit its record";
+  const unsigned char *text = at + 8 + 8 * n, *end = at + length;
+  m->frames[site] = (const char *)text;
+  m->depth[site] = n;
+  if (n != 0) m->first_call[site] = map_get(at + 8, 8);
+  m->sites++;
+  for (; names < n; names++) {
+    const unsigned char *zero = memchr(text, '\0', (size_t)(end - text));
+    if (zero == NULL || zero == text) return "a frame without a name";
+    text = zero + 1;
+  }
+  if (end - text >= 8) return "more behind the names";
+  while (text < end)
+    if (*text++ != 0) return "more behind the names";
+  return NULL;
+}
+
+static inline const char *map_record(struct map *m, uint64_t kind, const unsigned char *at, uint64_t length,
+                                     uint64_t *next_page) {
+  if (kind == 1 && m->sites == 0) return map_span(m, at, length, next_page);
+  if (kind == 4 && m->sites == 0) return map_owners(m, at, length);
+  return kind == 3 ? map_site(m, at, length) : "a record that is unknown, or where none is expected";
 }
 
 static inline const char *map_end(struct map *m, const unsigned char *at, uint64_t length, uint64_t rest) {
@@ -64,6 +129,8 @@ static inline const char *map_end(struct map *m, const unsigned char *at, uint64
   if (map_get(at, 8) != m->total.spans || map_get(at + 8, 8) != m->total.span_bytes ||
       map_get(at + 16, 8) != m->total.objects || map_get(at + 24, 8) != m->total.live_bytes)
     return "the totals are not those of the spans";
+  for (size_t i = 0; i < m->owners; i++)
+    if (m->frames[m->owner[i].site] == NULL) return "an owner that is not told";
   return NULL;
 }
 
@@ -86,7 +153,7 @@ static HELPER const char *map_read(struct map *m, const unsigned char *text, siz
     at += 8;
     if (length % 8 != 0 || bytes - at < length) return "cut short inside a record";
     if (kind == 2) return map_end(m, text + at, length, bytes - at - length);
-    const char *wrong = kind == 1 ? map_span(m, text + at, length, &next_page) : "an unknown record";
+    const char *wrong = map_record(m, kind, text + at, length, &next_page);
     if (wrong != NULL) return wrong;
     at += length;
   }

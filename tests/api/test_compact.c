@@ -169,6 +169,29 @@ static void densest_first(void) {
   gc_enable();
 }
 
+/* gc_free may take a span out of those that are kept, even the one that takes what is moved just now. What is moved then
+ * goes to one that is still kept, and stays; what the span holds already may move once more. */
+static void freed_below_the_line(void) {
+  enum { SIZE = 1024, SLOTS = PAGE / SIZE, SPANS = 7, MADE = (SPANS + 4) * SLOTS };
+  static const size_t live[SPANS] = {6, 5, 5, 1, 1, 1, 1}; /* 20 objects: the first three can hold them */
+  size_t first = 0;
+  gc_disable();
+  fill(MADE, SIZE, true);
+  while ((uintptr_t)keep[first] % PAGE != 0) first++;
+  for (size_t i = 0; i < MADE; i++)
+    if (i < first || i - first >= SPANS * SLOTS || (i - first) % SLOTS >= live[(i - first) / SLOTS]) drop(i);
+  gc_collect();
+  uintptr_t second = span_of(keep[first + SLOTS]), third = span_of(keep[first + 2 * SLOTS]);
+  for (size_t s = 3; s < 6; s++) REQUIRE(move(first + s * SLOTS));
+  REQUIRE(span_of(keep[first + 5 * SLOTS]) == second); /* the first span is full */
+  for (size_t i = 0; i < 4; i++) drop(first + SLOTS + i);
+  REQUIRE(move(first + 6 * SLOTS) && span_of(keep[first + 6 * SLOTS]) == third);
+  REQUIRE(!move(first + 6 * SLOTS));
+  REQUIRE(move(first + 5 * SLOTS) && !move(first + 5 * SLOTS));
+  check(MADE, SIZE);
+  gc_enable();
+}
+
 /* A span with one slot free in eight is not worth emptying, though there is room elsewhere. */
 static void dense_ones_stay(void) {
   gc_disable();
@@ -335,6 +358,7 @@ static const struct test_case cases[] = {
     {"example_4", example_4, NULL},
     {"every_order", every_order, NULL},
     {"densest_first", densest_first, NULL},
+    {"freed_below_the_line", freed_below_the_line, NULL},
     {"dense_ones_stay", dense_ones_stay, NULL},
     {"new_ones_stay", new_ones_stay, NULL},
     {"others_stay", others_stay, NULL},

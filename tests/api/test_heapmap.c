@@ -10,7 +10,9 @@
 #include <unistd.h>
 
 #include "layout.h"
+#include "gc_stats.h"
 #include "mapread.h"
+#include "reexec.h"
 
 enum { MAP_MAX = 8 << 20 };
 static unsigned char text[MAP_MAX];
@@ -133,15 +135,171 @@ START_TEST(cut_short_is_seen) {
 }
 END_TEST
 
+/* -- who owns a span -- */
+
+#define SITE(name)                     \
+  void *name(size_t n);                \
+  NOINLINE void *name(size_t n) {      \
+    void *volatile made = gc_alloc(n); \
+    return made;                       \
+  }
+SITE(f_first)
+SITE(f_second)
+SITE(f_third)
+SITE(f_fourth)
+SITE(f_fifth)
+SITE(f_sixth)
+
+static const struct {
+  const char *name;
+  void *(*f)(size_t n);
+} sites[] = {{"f_first", f_first},   {"f_second", f_second}, {"f_third", f_third},
+             {"f_fourth", f_fourth}, {"f_fifth", f_fifth},   {"f_sixth", f_sixth}};
+enum { SITES = 6, OWNED_SPANS = 20, SLOT = 48, SLOTS = 170 };
+
+/* The site of an owner, by the name of the innermost frame and by its address; SITES: none of ours. */
+static size_t site_of(const struct map_owner *o) {
+  size_t i = 0;
+  const char *name = map.frames[o->site];
+  while (i < SITES && (strncmp(name, sites[i].name, strlen(sites[i].name)) != 0 || name[strlen(sites[i].name)] != '+'))
+    i++;
+  if (i < SITES) {
+    uint64_t at = map.first_call[o->site] - (uintptr_t)sites[i].f;
+    REQUIRE_MSG(map.depth[o->site] >= 2 && at < 200, "%s: %" PRIu64 " bytes into the function", name, at);
+  }
+  return i;
+}
+
+/* Spans of 48-byte slots, span s with s % 7 objects of the first site, one less of the next, and so on. */
+static void plant_owners(void) {
+  gc_profile_set_rate(1);
+  for (size_t span = 0, n = 0; span < OWNED_SPANS; span++) {
+    size_t left[SITES];
+    for (size_t i = 0; i < SITES; i++) left[i] = span % 7 > i ? span % 7 - i : 0;
+    for (size_t slot = 0, i = 0; slot < SLOTS; slot++, n++) {
+      while (i < SITES && left[i] == 0) i++;
+      keep[n] = i < SITES ? sites[i].f(SLOT) : gc_alloc(SLOT);
+      if (i < SITES) left[i]--;
+      REQUIRE((uintptr_t)keep[n] == (uintptr_t)keep[0] + span * PAGE + slot * SLOT);
+    }
+  }
+  for (size_t n = 0; n < (size_t)OWNED_SPANS * SLOTS; n++)
+    if (n % SLOTS >= (n / SLOTS % 7) * (n / SLOTS % 7 + 1) / 2) {
+      gc_free(keep[n]);
+      keep[n] = NULL;
+    }
+}
+
+START_TEST(owners_are_told) {
+  size_t told = 0, others = 0;
+  gc_disable();
+  plant_owners();
+  gc_collect();
+  uintptr_t base = (uintptr_t)keep[SLOTS] / PAGE * PAGE - PAGE; /* the first span has no object left */
+  read_back(dump());
+  for (size_t k = 0; k < map.owners; k++) {
+    const struct map_owner *o = &map.owner[k];
+    size_t span = (o->address - base) / PAGE, i = site_of(o);
+    if (o->address < base || span >= OWNED_SPANS) continue;
+    REQUIRE_MSG(i < SITES && o->samples == span % 7 - i, "span %zu: %" PRIu64 " objects of %s", span, o->samples,
+                map.frames[o->site]);
+    REQUIRE(o->bytes == (uint64_t)((double)o->samples * PAGE / (double)o->objects + 0.5));
+    told++;
+  }
+  size_t expected = 0;
+  for (size_t span = 0; span < OWNED_SPANS; span++)
+    for (size_t i = 0; i < span % 7; i++) {
+      expected += i < 4;
+      others += i < 4 ? 0 : span % 7 - i;
+    }
+  REQUIRE_MSG(told == expected && map.others == others, "%zu owners, not %zu; %" PRIu64 " others, not %zu", told,
+              expected, map.others, others);
+}
+END_TEST
+
+static void require_all_owned(void) {
+  uint64_t owned = map.others;
+  for (size_t k = 0; k < map.owners; k++) owned += map.owner[k].samples;
+  REQUIRE_MSG(owned == map.total.objects && owned > N / 10, "%" PRIu64 " of %" PRIu64 " objects have owners", owned,
+              map.total.objects);
+}
+
+/* Every object was noted, so that each that is shown has an owner: in spans of any kind, in anybody's hands. */
+START_TEST(all_are_owned) {
+  struct rng r = {suite_seed()};
+  gc_profile_set_rate(1);
+  for (int round = 0; round < 3; round++) {
+    make_heap(&r);
+    if (round == 1) gc_collect();
+    if (round == 2) gc_release_memory();
+    read_back(dump());
+    require_all_owned();
+  }
+}
+END_TEST
+
+/* Just after a cycle that came by itself, nobody but allocation sweeping: samples of the dead are still there. */
+static void dead_and_unswept(void) {
+  static struct gc_stats stats;
+  struct rng r = {suite_seed()};
+  gc_profile_set_rate(1);
+  make_heap(&r);
+  gc_collect();
+  gc_read_stats(&stats);
+  uint64_t cycles = stats.num_gc;
+  for (size_t i = 0; i < N; i++)
+    if (i % 3 != 0) keep[i] = NULL;
+  while (stats.num_gc == cycles) {
+    keep[0] = gc_alloc(200);
+    gc_read_stats(&stats);
+  }
+  read_back(dump());
+  REQUIRE_MSG(map.unswept > 100, "only %" PRIu64 " spans are not swept", map.unswept);
+  require_all_owned();
+}
+
+START_TEST(the_dead_own_nothing) {
+  static struct probe probe;
+  probe_run(&probe, "dead_and_unswept", "GC_BACKGROUND=off", 0);
+}
+END_TEST
+
+START_TEST(no_owners_without_samples) {
+  struct rng r = {suite_seed()};
+  make_heap(&r);
+  read_back(dump());
+  REQUIRE(map.owners == 0 && map.sites == 0 && map.others == 0);
+}
+END_TEST
+
 /* -- the reader of the laboratory, where the tests run in the source tree -- */
 #define PYTHON_READER "experiments/lab/heapmap.py"
 
-static int python_reads(size_t bytes) {
-  FILE *to = popen("python3 " PYTHON_READER " - >/dev/null 2>&1", "w");
+static int python_runs(const char *command, size_t bytes) {
+  FILE *to = popen(command, "w");
   REQUIRE(to != NULL);
   signal(SIGPIPE, SIG_IGN);
   (void)fwrite(text, 1, bytes, to);
   return pclose(to);
+}
+
+static int python_reads(size_t bytes) { return python_runs("python3 " PYTHON_READER " - >/dev/null 2>&1", bytes); }
+
+/* What it says of the owners is what it was told: each is named, with the samples of all its sparse spans. */
+static void python_tells_owners(void) {
+  for (size_t i = 0; i < 4; i++) {
+    char command[200];
+    size_t samples = 0, spans = 0;
+    for (size_t span = 0; span < OWNED_SPANS; span++) {
+      samples += span % 7 > i ? span % 7 - i : 0;
+      spans += span % 7 > i;
+    }
+    snprintf(command, sizeof command,
+             "python3 " PYTHON_READER
+             " - | grep 'pinned by %s+0x.*MiB, %zu sampled objects in %zu sparse spans' >/dev/null",
+             sites[i].name, samples, spans);
+    REQUIRE_MSG(python_runs(command, dump()) == 0, "%s", command);
+  }
 }
 
 START_TEST(python_reads_it) {
@@ -151,6 +309,15 @@ START_TEST(python_reads_it) {
   size_t bytes = dump();
   REQUIRE(python_reads(bytes) == 0);
   REQUIRE(python_reads(bytes - 1) != 0 && python_reads(bytes - 48) != 0 && python_reads(3) != 0);
+}
+END_TEST
+
+START_TEST(python_reads_owners) {
+  if (access(PYTHON_READER, R_OK) != 0) return;
+  gc_disable();
+  plant_owners();
+  gc_collect();
+  python_tells_owners();
 }
 END_TEST
 
@@ -207,7 +374,12 @@ START_TEST(partly_written) {
 }
 END_TEST
 
-int main(void) {
+int main(int argc, char **argv) {
+  if (argc > 1 && strcmp(argv[1], "dead_and_unswept") == 0) {
+    suite_alone = true;
+    dead_and_unswept();
+    return EXIT_SUCCESS;
+  }
   Suite *s = suite_create("heapmap");
   TCase *tc = suite_case(s, "heapmap");
   tcase_add_test(tc, agrees_with_frag);
@@ -216,6 +388,11 @@ int main(void) {
   tcase_add_test(tc, age_is_that_of_the_span);
   tcase_add_test(tc, cut_short_is_seen);
   tcase_add_test(tc, python_reads_it);
+  tcase_add_test(tc, owners_are_told);
+  tcase_add_test(tc, all_are_owned);
+  tcase_add_test(tc, the_dead_own_nothing);
+  tcase_add_test(tc, no_owners_without_samples);
+  tcase_add_test(tc, python_reads_owners);
   tcase_add_test(tc, through_a_pipe);
   tcase_add_test(tc, bad_descriptors);
   tcase_add_test(tc, partly_written);

@@ -275,6 +275,58 @@ static void locked_memory_stays(void) {
   REQUIRE_EXACT();
 }
 
+/* Objects at the outer ends of two neighbouring spans, so that what is free is one run in both of them; locked is now the
+ * first, now the second page of such a run. Asked for the whole, the system gives up what lies before the locked page. */
+static void run_locked_in_part(void) {
+  size_t locked = 0, runs = 0;
+  if (2 * os_page != PAGE) return;
+  gc_disable();
+  fill(FEW, 16, true);
+  for (size_t i = 0; i < FEW; i++) {
+    uintptr_t p = (uintptr_t)keep[i];
+    if (p % (2 * PAGE) != 0 && p % (2 * PAGE) != 2 * PAGE - 16) drop(i);
+  }
+  gc_collect();
+  for (size_t i = 0; i < FEW; i++) {
+    if ((uintptr_t)keep[i] % (2 * PAGE) != 0 || keep[i] == NULL || ++runs % 3 == 0) continue;
+    char *run = (char *)keep[i] + os_page;
+    locked += syscall(SYS_mlock, run + (runs % 3 == 1 ? os_page : 0), os_page) == 0;
+  }
+  REQUIRE(runs >= FEW * 16 / (2 * PAGE) - 1);
+  uint64_t released = gc_release_inside();
+  REQUIRE_EXACT();
+  uint64_t most = (uint64_t)pages * os_page;
+  REQUIRE_MSG(released == now.heap_released_inside && released <= most - locked * os_page &&
+                  released >= most - (locked + 2) * os_page, /* spans at the ends may not have a neighbour */
+              "%" PRIu64 " of %" PRIu64 " bytes, %zu pages locked", released, most, locked);
+  check(FEW, 16);
+  syscall(SYS_munlockall);
+  gc_release_inside();
+  REQUIRE_EXACT();
+  REQUIRE(inside() == released + locked * os_page);
+  check(FEW, 16);
+}
+
+/* The same with whole free pages, which heap_released counts. */
+static void free_run_locked_in_part(void) {
+  enum { SIZE = 1 << 20 };
+  gc_release_memory();
+  fill(1, SIZE, true);
+  gc_read_stats(&before);
+  bool locked = syscall(SYS_mlock, (char *)keep[0] + SIZE / 2, PAGE) == 0;
+  drop(0);
+  gc_release_memory();
+  gc_read_stats(&now);
+  REQUIRE_MSG(now.heap_released - before.heap_released == gone(),
+              "heap_released rose by %" PRIu64 ", the kernel: %" PRIu64, now.heap_released - before.heap_released,
+              gone());
+  REQUIRE(gone() >= SIZE / 2 && (gone() < SIZE || !locked));
+  syscall(SYS_munlockall);
+  gc_release_memory();
+  gc_read_stats(&now);
+  REQUIRE(gone() == SIZE && now.heap_released - before.heap_released == SIZE);
+}
+
 /* -- options -- */
 
 static void with_option(const char *name) {
@@ -366,6 +418,8 @@ static const struct test_case cases[] = {
     {"random_holes", random_holes, with_option},
     {"compaction_hands_out", compaction_hands_out, with_option},
     {"locked_memory_stays", locked_memory_stays, with_option},
+    {"run_locked_in_part", run_locked_in_part, with_option},
+    {"free_run_locked_in_part", free_run_locked_in_part, with_option},
     {"option_on", option_on, with_option},
     {"option_off", option_off, with_option},
     {"lazily", lazily, with_option},

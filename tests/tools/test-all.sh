@@ -1,6 +1,8 @@
 #!/bin/sh
-# test-all.sh - what `make test` runs: script checks, both compilers without warnings, the unit and public
-# tests of the debug build, the public tests of release, sanitizers and torture in a bounded form, the examples.
+# test-all.sh - what `make test` runs: script checks (layers, docs, format, generated files, symbols, install), both
+# compilers without warnings, the unit and public tests of the debug and the release build, other readers of the profiles,
+# sanitizers and torture in a bounded form, the examples with every compiler, the benchmarks and the scenarios shortened,
+# the laboratory.
 # The closing line counts programs and checks: N passed, N failed.
 set -u
 cd "$(dirname "$0")/../.."
@@ -28,7 +30,11 @@ run "format" sh tests/tools/check-format.sh
 run "generated files" make -s check-generated
 run "gcc, no warnings" make -s $jobs all
 run "clang, no warnings" make -s $jobs CC=clang all
+run "snippets of the docs" python3 tests/tools/check-snippets.py --lib build/release/libholdfast.a
+run "manual pages" sh tests/tools/check-man.sh
 run "symbols" sh tests/tools/check-symbols.sh build/release/libholdfast.a "$(echo build/release/libholdfast.so.*)"
+run "probes" sh tests/tools/check-probes.sh build/release/libholdfast.so.*
+run "sanitizers and valgrind" sh tests/tools/check-sanitize.sh build/release/libholdfast.a
 run "install" sh tests/tools/check-install.sh
 for build in debug release; do
   run "tests, $build" make -s $jobs BUILD=$build check
@@ -37,6 +43,8 @@ run "profile, other readers" sh tests/tools/check-profile.sh build/release/tests
 run "tests, asan and ubsan" make -s $jobs BUILD=asan check-asan
 run "tests, tsan" make -s $jobs BUILD=tsan check-tsan
 run "tests, torture" make -s $jobs BUILD=torture check-torture
+run "real programs" make -s $jobs check-programs
+run "real programs, torture" make -s $jobs BUILD=torture check-programs
 run "examples" make -s run-examples
 run "examples, all compilers" make -s check-examples
 run "benchmarks, small" make -s bench-small

@@ -212,7 +212,7 @@ static NOINLINE struct token *keep_and_allocate(struct player *p, struct token *
 static NOINLINE struct token *keep_through_cycles(struct token *hand) {
   const unsigned long until = atomic_load(&game.cycles) + 2;
   if (!game.forced) gc_collect();
-  while (game.forced && beside_cycles() < until) __asm__ volatile("pause" : "+r"(hand));
+  while (game.forced && beside_cycles() < until) __asm__ volatile("" : "+r"(hand));
   return hand;
 }
 

@@ -17,10 +17,11 @@ static struct {
   size_t count, pieces;
 } seen;
 
-static void note(const struct frag_span *s, void *arg) {
+static unsigned note(const struct frag_span *s, void *arg) {
   (void)arg;
   REQUIRE(seen.count < SEEN);
   seen.span[seen.count++] = *s;
+  return 0;
 }
 
 /* A walk while nobody else is at work: nothing is waited for. */
@@ -41,6 +42,29 @@ static const struct frag_span *seen_at(uint32_t page) {
     if (seen.span[i].page == page) return &seen.span[i];
   return NULL;
 }
+
+/* A visit that takes long ends the piece sooner; all spans are seen all the same. */
+static unsigned note_slowly(const struct frag_span *s, void *arg) {
+  note(s, arg);
+  return FRAG_STEP / 4;
+}
+
+START_TEST(long_visits) {
+  struct frag_walk w = {0, false};
+  for (size_t i = 0; i < 100; i++) keep[i] = gc_alloc(30000); /* a span each */
+  walk();
+  size_t all = seen.count;
+  seen.count = 0;
+  for (bool more = true; more;) {
+    size_t before = seen.count;
+    thread_defer_stops();
+    more = frag_step(&w, note_slowly, NULL);
+    thread_allow_stops();
+    REQUIRE(seen.count - before <= 4);
+  }
+  REQUIRE(seen.count == all && all >= 100);
+}
+END_TEST
 
 /* ---- against the lists, by another way of counting ---- */
 
@@ -145,10 +169,11 @@ END_TEST
 /* ---- in somebody's hands ---- */
 
 static size_t visits;
-static void count_visits(const struct frag_span *s, void *arg) {
+static unsigned count_visits(const struct frag_span *s, void *arg) {
   (void)s;
   (void)arg;
   visits++;
+  return 0;
 }
 
 static bool step(struct frag_walk *w) {
@@ -321,17 +346,67 @@ END_TEST
 START_TEST(records_fit) {
   struct rng r = {suite_seed()};
   struct heapmap_totals totals = {0, 0, 0, 0};
-  static char room[HEAPMAP_RECORD_MAX + 64];
-  REQUIRE(heapmap_header(room, 1, 2) <= HEAPMAP_RECORD_MAX);
+  static char room[HEAPMAP_SPAN_MAX + 64];
+  REQUIRE(heapmap_header(room, 1, 2) <= HEAPMAP_SPAN_MAX);
   for (unsigned sc = 2; sc < SPAN_CLASSES; sc++)
     for (int i = 0; i < 10; i++) {
       struct frag_span s = some_span(&r, sc);
       memset(room, 0x55, sizeof room);
       size_t n = heapmap_span(room, &s, &totals);
-      REQUIRE(n <= HEAPMAP_RECORD_MAX && n % 8 == 0 && room[n] == 0x55);
+      REQUIRE(n <= HEAPMAP_SPAN_MAX && n % 8 == 0 && room[n] == 0x55);
     }
   REQUIRE(totals.spans == (SPAN_CLASSES - 2) * 10);
-  REQUIRE(heapmap_end(room, 3, &totals) <= HEAPMAP_RECORD_MAX);
+  REQUIRE(heapmap_end(room, 3, &totals) <= HEAPMAP_SPAN_MAX);
+}
+END_TEST
+
+/* The heaviest sites first, what is left over counted, and the tally as empty as before. */
+START_TEST(owners_fit) {
+  static struct sample_tally t, empty;
+  static char room[HEAPMAP_OWNERS_MAX + 64];
+  static uint64_t told_of[SAMPLE_SITES_MAX / 64];
+  struct rng r = {suite_seed()};
+  const struct frag_span s = {.sc = 3, .slots = 1024, .pages = 1, .objects = 1024};
+  REQUIRE(heapmap_owners(room, &s, &t, told_of) == 0);
+  for (uint32_t sites = 1; sites <= SAMPLE_SLOTS_MAX; sites += sites < 8 ? 1 : 127) {
+    for (uint32_t i = 0; i < sites; i++) {
+      uint32_t site = i * 7 % SAMPLE_SITES_MAX;
+      t.site[t.sites++] = site;
+      t.of[site] = (struct sample_share){1, (double)(1 + rng_below(&r, 1000))};
+    }
+    memset(room, 0x55, sizeof room);
+    memset(told_of, 0, sizeof told_of);
+    size_t n = heapmap_owners(room, &s, &t, told_of);
+    unsigned told = sites < HEAPMAP_OWNERS ? sites : HEAPMAP_OWNERS, bits = 0;
+    for (size_t i = 0; i < SAMPLE_SITES_MAX / 64; i++) bits += count_bits(told_of[i]);
+    REQUIRE(n == 16 + 16 * told && room[n] == 0x55 && bits == told);
+    REQUIRE((unsigned char)room[12] + 256 * (unsigned char)room[13] == (int)(sites - told));
+    REQUIRE(memcmp(&t.of, &empty.of, sizeof t.of) == 0 && t.sites == 0);
+  }
+}
+END_TEST
+
+static size_t long_name(char *to, size_t size, const void *pc) {
+  size_t n = size - 1 - (uintptr_t)pc % 8;
+  memset(to, 'f', n);
+  to[n] = '\0';
+  return n;
+}
+
+START_TEST(sites_fit) {
+  static char room[HEAPMAP_SITE_MAX + 64];
+  void *pc[SAMPLE_DEPTH];
+  keep[0] = gc_alloc(100);
+  thread_defer_stops();
+  REQUIRE(sample_set_rate(1));
+  for (unsigned depth = 0; depth <= SAMPLE_DEPTH; depth++) {
+    for (unsigned i = 0; i < depth; i++) pc[i] = (void *)(uintptr_t)(1000 + depth * 100 + i);
+    sample_add(keep[0], 1, pc, depth);
+    memset(room, 0x55, sizeof room);
+    size_t n = heapmap_site(room, depth, long_name);
+    REQUIRE(n <= HEAPMAP_SITE_MAX && n % 8 == 0 && room[n] == 0x55);
+  }
+  thread_allow_stops();
 }
 END_TEST
 
@@ -348,5 +423,8 @@ int main(void) {
   tcase_add_test(tc, pairs);
   tcase_add_test(tc, pairs_are_given_up);
   tcase_add_test(tc, records_fit);
+  tcase_add_test(tc, owners_fit);
+  tcase_add_test(tc, sites_fit);
+  tcase_add_test(tc, long_visits);
   return suite_main(s);
 }

@@ -47,6 +47,7 @@ type scenario struct {
 	name, question, workload, metric, finding string
 	run                                       func()
 	part                                      func(name string)
+	options                                   func(flags *flag.FlagSet) // of its own; nil: none
 }
 
 var (
@@ -239,6 +240,9 @@ func parse(s *scenario) (csvTo, jsonTo *os.File, part string) {
 	flags.BoolVar(&small, "small", false, "a few seconds instead of up to a minute")
 	flags.Uint64Var(&seed, "seed", 1, "another sequence of random numbers")
 	flags.StringVar(&part, "part", "", "for processes that the scenario starts")
+	if s.options != nil {
+		s.options(flags)
+	}
 	err := flags.Parse(os.Args[1:])
 	if err == flag.ErrHelp {
 		fmt.Printf("%s: %s\n%s\nMetric: %s\nFinding: %s\n", s.name, s.question, s.workload, s.metric, s.finding)

@@ -217,14 +217,12 @@ func check() {
 
 func runAll() {
 	size = readSizing()
-	runParts(together)
-	progress(1, 2)
-	runParts(taskAlone, serviceAlone)
+	runParts(together, taskAlone, serviceAlone)
 	for _, variant := range []string{together, taskAlone, serviceAlone} {
 		lastRow(variant).addExtra("limit=%d", limitOf(variant))
 	}
 	check()
-	progress(2, 2)
+	progress(1, 1)
 }
 
 func main() {
