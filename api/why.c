@@ -94,6 +94,7 @@ static void print_root(FILE *to, const struct path *p) {
       break;
     case ROOT_TLS: fprintf(to, "thread-local storage of thread %d%s", r->tid, r->own ? " (the caller)" : ""); break;
     case ROOT_THREAD: fprintf(to, "start argument or result of thread %d", r->tid); break;
+    case ROOT_KEPT: fprintf(to, "record of an uncollectable object"); break;
     case ROOT_CACHE: fprintf(to, "cache of a thread: the last object it allocated in its class"); break;
   }
   fputc('\n', to);

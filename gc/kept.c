@@ -72,6 +72,13 @@ void kept_roots(bool hints, void (*range)(void *arg, struct range r), void *arg)
   if (hints) watch_unlock();
 }
 
+void kept_all(void (*range)(void *arg, struct range r), void *arg) {
+  for (uint32_t i = 0; i * BLOCK < kept.end && kept.block != NULL; i++) {
+    uintptr_t *word = kept.block[i].word;
+    range(arg, (struct range){(char *)word, (char *)(word + min_size(BLOCK, kept.end - i * BLOCK))});
+  }
+}
+
 const char *kept_check(void) {
   for (uint32_t i = 1; i < kept.end; i++) {
     uintptr_t word = *word_at(i);

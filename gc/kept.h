@@ -16,6 +16,9 @@ void kept_remove(uint32_t place);
  * words are not all known to markers of this cycle. */
 void kept_roots(bool hints, void (*range)(void *arg, struct range r), void *arg);
 
+/* All blocks, whatever markers know; world stopped, outside of a cycle. */
+void kept_all(void (*range)(void *arg, struct range r), void *arg);
+
 /* Every word is an object's that was marked; else a sentence. World stopped. */
 const char *kept_check(void);
 

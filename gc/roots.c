@@ -160,6 +160,12 @@ static bool place_in_thread(struct root_place *p, const struct thread *t, const 
   return tls.found.lo != NULL;
 }
 
+static bool is_kept_word(const char *at) {
+  struct look_up l = {at, {NULL, NULL}};
+  kept_all(look_in, &l);
+  return l.found.lo != NULL;
+}
+
 struct root_place roots_place(const char *at) {
   struct root_place p = {ROOT_CACHE, 0, false, {NULL, NULL}};
   struct range words = {(char *)roots.words.at, (char *)(roots.words.at + roots.words.count)};
@@ -171,7 +177,7 @@ struct root_place roots_place(const char *at) {
   p = (struct root_place){ROOT_RANGE, 0, false, {NULL, NULL}};
   for (size_t i = 0; i < roots.user.count; i++)
     if (lies_in(at, p.range = roots.user.at[i])) return p;
-  return (struct root_place){ROOT_DATA, 0, false, {NULL, NULL}};
+  return (struct root_place){is_kept_word(at) ? ROOT_KEPT : ROOT_DATA, 0, false, {NULL, NULL}};
 }
 
 /* ---- hints ---- */

@@ -30,6 +30,7 @@ enum root_kind {
   ROOT_STACK,  /* of thread tid, 0: of a coroutine that no thread runs; range is the part in use */
   ROOT_TLS,    /* of thread tid; range is the block */
   ROOT_THREAD, /* start argument or result of thread tid */
+  ROOT_KEPT,   /* an uncollectable object */
   ROOT_CACHE,  /* an object that a thread made last, or a block it fills with small ones */
 };
 struct root_place {

@@ -161,6 +161,22 @@ static void path_from_a_range(void) {
   free(range);
 }
 
+static NOINLINE hidden new_uncollectable(void) { return hide(gc_alloc_uncollectable(sizeof(struct node))); }
+
+static void path_from_an_uncollectable(void) {
+  hidden h = new_uncollectable(), last = new_object(64);
+  point(h, 2, last);
+  scrubbed();
+  for (int i = 0; i < 2; i++) { /* also when a cycle has marked it before */
+    REQUIRE(ask(last) == 1);
+    REQUIRE_TOLD("record of an uncollectable object");
+    require_object(require_object(text, "-> ", h, ""), "-> ", last, "");
+    beside_begin(0);
+    beside_await(2);
+    beside_end();
+  }
+}
+
 /* ---- stacks ---- */
 
 static NOINLINE void hold_on_stack(hidden h) {
@@ -365,6 +381,7 @@ static const struct test_case cases[] = {
     {"false-pointer", false_pointer_in_data, NULL},
     {"tls", path_from_tls, NULL},
     {"range", path_from_a_range, NULL},
+    {"uncollectable", path_from_an_uncollectable, NULL},
     {"own-stack", path_from_own_stack, NULL},
     {"own-words", only_own_words, NULL},
     {"other-stack", path_from_another_stack, NULL},
