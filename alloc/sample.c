@@ -208,6 +208,20 @@ void sample_move_slot(const struct slot *from, const struct slot *to) {
   lock_release(&samples.lock);
 }
 
+uint32_t sample_site_of(uint32_t page, unsigned slot) {
+  lock_acquire(&samples.lock);
+  uint32_t i = atomic32_load_relaxed(head_of(page));
+  while (i != 0 && samples.sample[i].slot != slot) i = samples.sample[i].next;
+  uint32_t site = i != 0 ? samples.sample[i].site : SAMPLE_NO_SITE;
+  lock_release(&samples.lock);
+  return site;
+}
+
+void samples_each(uint32_t page, void (*f)(void *arg, unsigned slot, uint32_t site), void *arg) {
+  for (uint32_t i = atomic32_load_relaxed(head_of(page)); i != 0; i = samples.sample[i].next)
+    f(arg, samples.sample[i].slot, samples.sample[i].site);
+}
+
 void samples_died(uint32_t page, unsigned group, uint64_t mask) { drop(page, group, mask); }
 void sample_forget_slot(uint32_t page, unsigned slot) { drop(page, slot / 64, (uint64_t)1 << (slot % 64)); }
 

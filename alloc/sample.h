@@ -96,6 +96,17 @@ GC_INLINE void sample_move(const struct slot *from, const struct slot *to) {
   if (span_has_samples(from->page)) sample_move_slot(from, to);
 }
 
+/* The site that allocated the object; SAMPLE_NO_SITE: it is no sample. */
+#define SAMPLE_NO_SITE UINT32_MAX
+uint32_t sample_site_of(uint32_t page, unsigned slot);
+GC_INLINE uint32_t sample_site(const struct slot *s) {
+  if (GC_LIKELY(!span_has_samples(s->page))) return SAMPLE_NO_SITE;
+  return sample_site_of(s->page, s->sc < 2 ? 0 : (unsigned)((size_t)(s->object - page_address(s->page)) / s->size));
+}
+
+/* Each sample of the span that begins at page. World stopped; f takes no lock. */
+void samples_each(uint32_t page, void (*f)(void *arg, unsigned slot, uint32_t site), void *arg);
+
 /* NULL, or what is wrong. World stopped. */
 const char *sample_check(void);
 

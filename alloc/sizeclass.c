@@ -17,3 +17,5 @@ void sizeclass_init(bool one_past_end) {
     class_map.by_128[i] = one_past_end ? class_holding(1024 + i * 128 + 1) : class_by_128[i];
   tiny_limit = one_past_end ? 0 : TINY_SIZE;
 }
+
+void sizeclass_no_tiny(void) { tiny_limit = 0; }

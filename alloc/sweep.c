@@ -3,28 +3,33 @@
 
 #include "alloc/cache.h"
 #include "alloc/central.h"
+#include "alloc/guard.h"
+#include "alloc/leaks.h"
 #include "alloc/pageheap.h"
 #include "alloc/sample.h"
 #include "alloc/slotmap.h"
 #include "runtime/torture.h"
 
-/* Where to look for unswept spans next; a hint shared by all sweepers. [A] A value of SPAN_CLASSES: none
+/* Where to look for unswept spans next; a hint shared by all sweepers. [A] A value of span_classes() or more: none
  * were found by the last look. */
 static atomic_u32 cursor GC_OWN_DATA = SPAN_CLASSES;
 
 static unsigned dead_colour(void) { return other_colour(atomic32_load_relaxed(&heap.live_colour)); }
 
-#if GC_TORTURE || GC_DEBUG
 /* What was freed must look freed: the poison is no address and no plausible count. */
 static void poison(uint32_t page, unsigned group, uint64_t dead, size_t size) {
-  for (; dead != 0; dead &= dead - 1)
-    memset(page_address(page) + ((size_t)group * 64 + (unsigned)__builtin_ctzll(dead)) * size, 0xdb, size);
+  for (; dead != 0; dead &= dead - 1) {
+    char *p = page_address(page) + ((size_t)group * 64 + (unsigned)__builtin_ctzll(dead)) * size;
+    if (guards_on) guard_bury(p, size);
+    memset(p, 0xdb, size);
+  }
 }
-#else
-static void poison(uint32_t page, unsigned group, uint64_t dead, size_t size) {
-  (void)page, (void)group, (void)dead, (void)size;
+
+/* Slots of a small span that are about to become free. */
+static GC_NOINLINE void bury(uint32_t page, unsigned group, uint64_t dead, size_t size) {
+  leaks_swept(page_address(page), size, group, dead);
+  if (GC_TORTURE || GC_DEBUG || guards_on) poison(page, group, dead, size);
 }
-#endif
 
 /* Frees the dead slots of a small span; returns the number of slots still allocated. Runs beside gc_free of
  * other slots only on a cached span, where group_store writes the dead bytes alone. */
@@ -32,7 +37,7 @@ static unsigned sweep_slots(uint32_t page, unsigned sc) {
   uint32_t block = span_block(page);
   unsigned slots = span_class_slots(sc), groups = span_class_groups(sc), live = 0, freed = 0;
   unsigned dead_byte = dead_colour();
-  bool sampled = span_has_samples(page);
+  bool sampled = span_has_samples(page), watched = GC_TORTURE || GC_DEBUG || leaks_wanted || guards_on;
   for (unsigned g = 0; g < groups; g++) {
     atomic_u8 *group = slotmap_group(block, g);
     uint64_t dead = group_equal(group, dead_byte) | group_equal(group, FREED_WHILE_MARKING);
@@ -43,7 +48,7 @@ static unsigned sweep_slots(uint32_t page, unsigned sc) {
     TORTURE_STEP();
     freed += n;
     if (GC_UNLIKELY(sampled)) samples_died(page, g, dead);
-    poison(page, g, dead, span_class_size(sc));
+    if (GC_UNLIKELY(watched)) bury(page, g, dead, span_class_size(sc));
     group_store(group, dead, 0);
   }
   if (freed > 0) {
@@ -64,6 +69,8 @@ bool sweep_span(uint32_t page) {
     atomic_add(&central_counts(sc)->freed, 1);
     atomic_add(&central_counts(sc)->large_freed_bytes, span_bytes(page));
     sample_forget(page, 0);
+    leaks_swept(page_address(page), 0, 0, 1);
+    if (guards_on) guard_bury(page_address(page), span_bytes(page));
     keep = false;
   }
   atomic8_store_release(&s->gen, atomic32_load_relaxed(&heap.gen) & 0xff); /* pairs with span_is_swept */
@@ -103,7 +110,7 @@ unsigned span_count_objects(uint32_t page) {
 
 /* At most `most` spans of one class, from the cursor on. 0 when a whole round found none. */
 static unsigned sweep_next(unsigned most, size_t *freed_pages) {
-  for (unsigned sc = atomic32_load_relaxed(&cursor); sc < SPAN_CLASSES; sc++) {
+  for (unsigned sc = atomic32_load_relaxed(&cursor); sc < span_classes(); sc++) {
     unsigned n = central_sweep(sc, most, freed_pages);
     if (n != 0) return n;
     if (atomic32_load_relaxed(&cursor) == sc) atomic32_store_relaxed(&cursor, sc + 1);
@@ -133,7 +140,7 @@ size_t sweep_all(void) {
 
 void sweep_before_growing(size_t n) {
   size_t freed = 0, spans = 0, done;
-  if (atomic32_load_relaxed(&cursor) == SPAN_CLASSES) return;
+  if (atomic32_load_relaxed(&cursor) >= span_classes()) return;
   bool near = pageheap_is_near_limit(n);
   if (!near && !pageheap_must_grow(n)) return;
   size_t most = (near ? SWEEP_NEAR_LIMIT : SWEEP_BEFORE_GROWING) + n;

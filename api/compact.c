@@ -5,9 +5,11 @@
 #include <string.h>
 
 #include "alloc/compact.h"
+#include "alloc/guard.h"
 #include "alloc/sample.h"
 #include "api/object.h"
 #include "gc/cycle.h"
+#include "gc/weak.h"
 #include "gc_frag.h"
 
 /* copy NULL: only asks. Otherwise, at COMPACT_MOVE, the new object. */
@@ -15,12 +17,18 @@ static enum compact_answer attempt(const void *p, char **copy) {
   enum compact_answer answer = COMPACT_STAY;
   library_enter();
   struct slot s = object_find(p);
-  if (s.object != NULL && s.object == p && s.sc >= 2 && !object_is_tiny_block(&s)) answer = compact_find(&s, copy);
+  bool watched = s.object != NULL && page_is_watched(s.page), fixed = watched && weak_is_bound(&s); /* by its record */
+  if (s.object != NULL && s.object == p && s.sc >= 2 && !object_is_tiny_block(&s) && !fixed)
+    answer = compact_find(&s, copy);
   TORTURE_STEP(); /* claimed, with old contents */
   if (answer == COMPACT_MOVE && copy != NULL) {
     struct slot to = slot_find(*copy);
-    memcpy(*copy, p, s.size);
+    if (guards_on)
+      guard_copy(&s, &to);
+    else
+      memcpy(*copy, p, s.size);
     sample_move(&s, &to);
+    if (watched) weak_object_moved(p, *copy, &to);
   }
   library_leave();
   return answer;

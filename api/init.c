@@ -6,14 +6,19 @@
 #include "alloc/cache.h"
 #include "alloc/central.h"
 #include "alloc/compact.h"
+#include "alloc/guard.h"
+#include "alloc/leaks.h"
 #include "alloc/pageheap.h"
 #include "alloc/slotmap.h"
+#include "api/fault.h"
 #include "api/object.h"
 #include "api/profile.h"
 #include "gc/background.h"
 #include "gc/collector.h"
 #include "gc/cycle.h"
+#include "gc/finalize.h"
 #include "gc/trace.h"
+#include "gc/verdict.h"
 #include "gc/workers.h"
 #include "gc_alloc.h"
 #include "runtime/dirty.h"
@@ -43,10 +48,26 @@ static void after_fork_in_child(void) {
   workers_fork_child();
   background_fork_child();
   collector_fork_child();
+  finalize_fork_child();
   dirty_fork_child();
   limits_fork_child();
+  leaks_forget();
   caches_fork_child();
   cycle_fork_unlock();
+}
+
+/* Quarantine first: what is in it is no leak. */
+static void on_judged(void) {
+  if (guards_on) guards_judge();
+  if (leaks_wanted) leaks_count();
+}
+
+/* Diagnostics that were asked for. */
+static void debug_init(void) {
+  if (options.leaks && !leaks_init()) fatal("the system refuses memory for GC_LEAKS");
+  if (options.debug && !guards_init()) fatal("the system refuses memory for GC_DEBUG");
+  if (options.leaks || options.debug) cycle_judged_hook = on_judged;
+  if (options.debug) cycle_over_hook = fault_tell_pending;
 }
 
 /* Lower layers first; the handler before the first thread that it may meet. */
@@ -54,13 +75,15 @@ void gc_init(void) {
   if (GC_LIKELY(initialised)) return;
   initialised = true;
   options_read();
-  sizeclass_init(options.one_past_end);
+  if (!options.debug) sizeclass_init(options.one_past_end);
+  if (options.leaks) sizeclass_no_tiny(); /* one that shares a block cannot be freed */
   heap_reserve();
   if (!slotmap_init() || !pageheap_init()) fatal("the system refuses memory for the page tables");
-  central_init();
-  compact_init();
+  central_init(0, TYPED_FIRST);
+  compact_init(0, TYPED_FIRST);
   trace_init();
   cycle_init();
+  cycle_marked_hook = verdict_marked;
   thread_exit_hook = on_thread_exit;
   interpose_init();
   images_init();
@@ -68,6 +91,7 @@ void gc_init(void) {
   threads_init();
   pthread_atfork(before_fork, cycle_fork_unlock, after_fork_in_child);
   profile_init();
+  debug_init();
 }
 
 /* Before the program's own constructors, so that the thread that runs them is known as the main one. */

@@ -21,11 +21,22 @@ extern const char zero_size_object[16];
  * to the end of what the caller does with it. */
 struct slot object_find(const void *p);
 bool object_is_tiny_block(const struct slot *s); /* shared by noscan objects under 16 bytes */
+/* The object that starts at p; otherwise ends the program with a line that names the call. Stops as above. */
+struct slot object_expect(const void *p, const char *who);
+/* The same for a call that is not for handles of weak references. */
+struct slot object_expect_plain(const void *p, const char *who);
+/* NULL, or the zero-size object. */
+GC_INLINE bool object_is_nothing(const void *p) { return p == NULL || p == (const void *)zero_size_object; }
+/* Frees the slot that was found for the start of an object. */
+void object_free_slot(const struct slot *s);
 
 /* A full collection: this thread's cache is given back first, all is swept after. */
 void collect_fully(void);
 /* After memory was refused: the same, and free pages go back to the system. */
 void collect_for_memory(void);
+
+/* GC_DEBUG: what was freed becomes free. */
+void quarantine_empty(void);
 
 /* Calls the program's pressure callback. False: there is none, or this thread is inside it. */
 bool pressure_call(size_t bytes_wanted);

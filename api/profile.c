@@ -25,6 +25,7 @@
 #define FOREIGN_FRAMES 2 /* below ours, where somebody stands in front of backtrace: the address sanitizer does */
 #define START_FRAMES 3   /* at the end of a thread's stack: our start routine, below the C library's two */
 #define TOP 20           /* sites told one by one */
+#define LINE_FRAMES 4    /* of a site that is told on one line */
 
 /* ---- turning on and off ---- */
 
@@ -154,6 +155,18 @@ size_t profile_frame_name(char *to, size_t size, const void *pc) {
   if (info.dli_sname == NULL) return format_text(to, size, "? (%s+0x%zx)", file, at);
   return format_text(to, size, "%s+0x%zx (%s+0x%zx)", info.dli_sname, (size_t)(call - (const char *)info.dli_saddr),
                      file, at);
+}
+
+size_t profile_site_name(char *to, size_t size, uint32_t site) {
+  void *const *pc;
+  unsigned depth = site != SAMPLE_NO_SITE ? sample_stack(site, &pc) : 0;
+  size_t n = 0;
+  if (size > 0) to[0] = '\0';
+  for (unsigned i = 0; i < depth && i < LINE_FRAMES; i++) {
+    n += format_text(to + n, size - n, "%s", i == 0 ? "" : " < ");
+    n += profile_frame_name(to + n, size - n, pc[i]);
+  }
+  return n;
 }
 
 static void print_frame(FILE *to, const void *pc) {

@@ -26,6 +26,9 @@ void profile_discard(struct profile *p);
  * address pc; returns its length. Where the thread may be stopped: dladdr takes the loader's lock. */
 size_t profile_frame_name(char *to, size_t size, const void *pc);
 
+/* The same for the innermost frames of a site (alloc/sample.h), on one line; SAMPLE_NO_SITE gives the empty text. */
+size_t profile_site_name(char *to, size_t size, uint32_t site);
+
 /* Whether there is anything to describe. */
 bool profile_has_samples(void);
 

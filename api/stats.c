@@ -1,4 +1,4 @@
-/* stats.c - gc_read_stats and its two text forms, both made from one table of fields. */
+/* stats.c - gc_read_stats and its text forms, made from one table of fields. A third one is api/metrics.c. */
 #include <stddef.h>
 #include <string.h>
 
@@ -7,52 +7,52 @@
 #include "alloc/inside.h"
 #include "alloc/pageheap.h"
 #include "api/object.h"
+#include "api/stats.h"
 #include "gc/cycle.h"
 #include "gc_stats.h"
 #include "runtime/init.h"
 #include "runtime/thread.h"
 
-/* What a struct gc_stats holds: the scalar fields, in order of printing, with their unit. */
-static const struct field {
-  const char *name, *unit;
-  size_t offset;
-} fields[] = {
-#define FIELD(name, unit) \
-  { #name, unit, offsetof(struct gc_stats, name) }
-    FIELD(alloc, "B"),
-    FIELD(total_alloc, "B"),
-    FIELD(sys, "B"),
-    FIELD(mallocs, ""),
-    FIELD(frees, ""),
-    FIELD(heap_alloc, "B"),
-    FIELD(heap_sys, "B"),
-    FIELD(heap_idle, "B"),
-    FIELD(heap_inuse, "B"),
-    FIELD(heap_released, "B"),
-    FIELD(heap_released_inside, "B"),
-    FIELD(heap_objects, ""),
-    FIELD(gc_sys, "B"),
-    FIELD(memory_limit, "B"),
-    FIELD(hard_limit, "B"),
-    FIELD(next_gc, "B"),
-    FIELD(last_gc, "ns"),
-    FIELD(pause_total_ns, "ns"),
-    FIELD(num_gc, ""),
-    FIELD(num_forced_gc, ""),
-    FIELD(gc_cpu_ns, "ns"),
-    FIELD(gc_assist_ns, "ns"),
-    FIELD(live_bytes, "B"),
-    FIELD(stack_scan_bytes, "B"),
-    FIELD(root_scan_bytes, "B"),
+/* What a struct gc_stats holds: the scalar fields, in order of printing. */
+const struct stats_field stats_fields[] = {
+#define FIELD(name, unit, kind, metric, help) \
+  { #name, unit, kind, metric, help, offsetof(struct gc_stats, name) }
+    FIELD(alloc, "B", GAUGE, "alloc_bytes", "Bytes of slots that hold objects"),
+    FIELD(total_alloc, "B", COUNTER, "allocated_bytes", "Bytes of slots ever allocated"),
+    FIELD(sys, "B", GAUGE, "sys_bytes", "Bytes obtained from the system for heap and metadata"),
+    FIELD(mallocs, "", COUNTER, "mallocs", "Objects ever allocated"),
+    FIELD(frees, "", COUNTER, "frees", "Objects ever freed"),
+    FIELD(heap_alloc, "B", GAUGE, "heap_alloc_bytes", "Bytes of slots that hold objects"),
+    FIELD(heap_sys, "B", GAUGE, "heap_sys_bytes", "Bytes of heap committed"),
+    FIELD(heap_idle, "B", GAUGE, "heap_idle_bytes", "Bytes of pages in no span"),
+    FIELD(heap_inuse, "B", GAUGE, "heap_inuse_bytes", "Bytes of pages in spans in use"),
+    FIELD(heap_released, "B", GAUGE, "heap_released_bytes", "Bytes of idle pages that are not resident"),
+    FIELD(heap_released_inside, "B", GAUGE, "heap_released_inside_bytes",
+          "Bytes of free OS pages inside spans in use that are given back now"),
+    FIELD(heap_objects, "", GAUGE, "heap_objects", "Slots that hold objects"),
+    FIELD(gc_sys, "B", GAUGE, "gc_sys_bytes", "Bytes of metadata"),
+    FIELD(memory_limit, "B", GAUGE, "memory_limit_bytes", "Soft limit of heap and metadata"),
+    FIELD(hard_limit, "B", GAUGE, "hard_limit_bytes", "Hard limit of heap and metadata"),
+    FIELD(next_gc, "B", GAUGE, "next_gc_bytes", "Heap at which the next cycle should have ended"),
+    FIELD(last_gc, "ns", GAUGE, "last_gc_time_seconds", "End of the last cycle since 1970, 0 before the first"),
+    FIELD(pause_total_ns, "ns", COUNTER, "pause_seconds", "Time the world was stopped"),
+    FIELD(num_gc, "", COUNTER, "gc_cycles", "Cycles completed"),
+    FIELD(num_forced_gc, "", COUNTER, "gc_forced_cycles", "Cycles asked for by the program or by refused memory"),
+    FIELD(gc_cpu_ns, "ns", COUNTER, "gc_cpu_seconds", "CPU time of marking, assists included"),
+    FIELD(gc_assist_ns, "ns", COUNTER, "gc_assist_cpu_seconds", "CPU time of marking by threads that allocated"),
+    FIELD(live_bytes, "B", GAUGE, "live_bytes", "Bytes marked by the last cycle"),
+    FIELD(stack_scan_bytes, "B", GAUGE, "stack_scan_bytes", "Bytes of stacks and registers searched by the last cycle"),
+    FIELD(root_scan_bytes, "B", GAUGE, "root_scan_bytes", "Bytes of all roots searched by the last cycle"),
 #undef FIELD
 };
-#define FIELDS (sizeof fields / sizeof fields[0])
+#define FIELDS (sizeof stats_fields / sizeof stats_fields[0])
+const size_t stats_field_count = FIELDS;
 /* A field added to the struct and not to the table is caught here. */
 _Static_assert(offsetof(struct gc_stats, pause_ns) == (FIELDS + 1) * sizeof(uint64_t), "every scalar field has a row");
 
 _Static_assert(GC_STATS_BUCKETS == TIME_BUCKETS, "the public header knows the buckets");
 
-static uint64_t value(const struct gc_stats *s, const struct field *f) {
+uint64_t stats_value(const struct gc_stats *s, const struct stats_field *f) {
   uint64_t v;
   memcpy(&v, (const char *)s + f->offset, sizeof v);
   return v;
@@ -72,7 +72,7 @@ static uint64_t handed_out(const struct cache *k, unsigned sc) {
 
 static void read_class(struct gc_stats *out, unsigned sc) {
   const struct central_counts *counts = central_counts(sc);
-  struct gc_stats_class *c = &out->by_size[sc / 2];
+  struct gc_stats_class *c = &out->by_size[class_of(sc)];
   uint64_t freed = atomic_load_relaxed(&counts->freed), taken = atomic_load_relaxed(&counts->retired);
   for (struct cache *k = cache_first(); k != NULL; k = k->next) taken += handed_out(k, sc);
   c->size = span_class_size(sc);
@@ -100,7 +100,7 @@ static void read_tiny(struct gc_stats *out) {
 static void read_heap(struct gc_stats *out) {
   struct pageheap_totals t = pageheap_totals();
   caches_lock();
-  for (unsigned sc = 0; sc < SPAN_CLASSES; sc++) read_class(out, sc);
+  for (unsigned sc = 0; sc < span_classes(); sc++) read_class(out, sc);
   caches_unlock();
   out->heap_objects = out->mallocs - out->frees;
   read_tiny(out);
@@ -156,7 +156,7 @@ static void json_array(FILE *to, const char *name, const uint64_t *v, size_t n) 
 int gc_stats_print_json(FILE *to, const struct gc_stats *s) {
   fprintf(to, "{\n");
   for (size_t i = 0; i < FIELDS; i++)
-    fprintf(to, "  \"%s\": %llu,\n", fields[i].name, (unsigned long long)value(s, &fields[i]));
+    fprintf(to, "  \"%s\": %llu,\n", stats_fields[i].name, (unsigned long long)stats_value(s, &stats_fields[i]));
   json_array(to, "pause_ns", s->pause_ns, GC_STATS_PAUSES);
   json_array(to, "pause_end", s->pause_end, GC_STATS_PAUSES);
   json_array(to, "pause_hist", s->pause_hist, GC_STATS_BUCKETS);
@@ -172,7 +172,8 @@ int gc_stats_print_json(FILE *to, const struct gc_stats *s) {
 
 int gc_stats_print_table(FILE *to, const struct gc_stats *s) {
   for (size_t i = 0; i < FIELDS; i++)
-    fprintf(to, "%-20s %20llu %s\n", fields[i].name, (unsigned long long)value(s, &fields[i]), fields[i].unit);
+    fprintf(to, "%-20s %20llu %s\n", stats_fields[i].name, (unsigned long long)stats_value(s, &stats_fields[i]),
+            stats_fields[i].unit);
   fprintf(to, "\n%10s %14s %14s %14s\n", "size", "mallocs", "frees", "objects");
   for (size_t i = 0; i < GC_STATS_CLASSES; i++) {
     const struct gc_stats_class *c = &s->by_size[i];

@@ -12,7 +12,7 @@
  *  4 Mark.    Markers - this thread and workers, as many as the live bytes justify - take pieces of roots
  *    and trace; idle ones are given work from the bottom of busy ones' stacks. If a mark stack was
  *    full, all black objects are looked at again.
- *  5 End.     Weak references and finalizers have their turn (cycle_marked_hook). The generation is raised: all
+ *  5 End.     Weak references and finalizers have their turn (gc/verdict.h). The generation is raised: all
  *    spans on central lists are unswept now. Spans in caches are swept at once, since only their owner may touch
  *    them later. The trigger of the next cycle is set.
  *  6 Resume.  Threads run. Dead slots are freed a span at a time, by allocation that needs them and by the
@@ -24,7 +24,7 @@
  *    stop: a thread that has not noticed claims slots of a colour that is white by now, which is allowed.
  *  2 Arm.     Write tracking starts (gc/remark).
  *  3 Hints.   Words of data and stacks, read while the program changes them: where to start, not the truth.
- *  4 Mark     from there.
+ *  4 Mark     from there, and from what is known of ephemerons and finalizers then.
  *  5 Clean.   Pages written since are armed again and their black objects scanned again, until few are left.
  *  6 Stop.    Roots, the last dirty pages, fresh spans, and what they lead to. When that takes longer than
  *    GC_MAX_PAUSE_US the world runs again, what is known is marked beside it, and 5 and 6 are repeated; the last
@@ -48,16 +48,22 @@
 #include "gc/assist.h"
 #include "gc/background.h"
 #include "gc/collector.h"
+#include "gc/finalize.h"
+#include "gc/kept.h"
 #include "gc/mark.h"
 #include "gc/pacer.h"
 #include "gc/remark.h"
 #include "gc/roots.h"
 #include "gc/trace.h"
+#include "gc/verdict.h"
+#include "gc/watch.h"
+#include "gc/verify.h"
 #include "gc/workers.h"
 #include "runtime/dirty.h"
 #include "runtime/lock.h"
 #include "runtime/options.h"
 #include "runtime/os.h"
+#include "runtime/probe.h"
 #include "runtime/thread.h"
 #include "runtime/world.h"
 
@@ -74,7 +80,9 @@
 #define SURVIVORS_BLACK 250    /* of 1000 births: from here on they are better born black */
 #define PRESSURE_PERCENT 90    /* of the soft limit: live bytes that the program is told of */
 #define NS_PER_DIRTY_PAGE 1000 /* to look at its objects again, in a stop, by two markers */
-#define NEARLY 2               /* stops so much too long are tried all the same, before writers are slowed */
+/* Times GC_MAX_PAUSE_US that a stop may take before writers are slowed instead: turns of slowing them become as long, and there
+ * are 20 of them. */
+#define NEARLY TURN_MOST
 
 static struct {
   struct lock lock;
@@ -100,6 +108,8 @@ static struct {
 
 atomic_word cycle_trigger GC_OWN_DATA = UINT64_MAX;
 bool (*cycle_marked_hook)(void) GC_OWN_DATA;
+void (*cycle_judged_hook)(void) GC_OWN_DATA;
+void (*cycle_over_hook)(void) GC_OWN_DATA;
 
 /* While a cycle marks beside the program, every refill asks whether the thread owes it help.
  * heap.live counts a cached span as full. What caches held at the last cycle is no growth: with many idle
@@ -152,11 +162,17 @@ static void begin_record(enum cycle_reason reason, bool beside) {
   cycle.current = (struct cycle_record){.reason = reason, .beside = beside, .heap_before = cycle.heap_at_start};
   assist_begin();
   cycle.current.at[AT_START] = os_now_ns();
+  PROBE2(cycle__start, (int)reason, (int)beside);
 }
+
+/* What a cycle does now, for who watches it. */
+enum phase { PHASE_SWEEP, PHASE_ARM, PHASE_HINTS, PHASE_MARK, PHASE_CLEAN, PHASE_SLOW, PHASE_STOP, PHASE_END };
+static void enter(enum phase phase) { PROBE1(phase, (int)phase); }
 
 /* What other threads have in hand they finish before the stop, or before world_wait_for_leavers returns; no span is
  * left that they could begin with. */
 static void finish_sweeping(void) {
+  enter(PHASE_SWEEP);
   background_hold();
   sweep_all();
 }
@@ -207,7 +223,7 @@ static uint64_t bytes_born_black(void) {
   uint64_t bytes = 0, black = atomic32_load_relaxed(&heap.live_colour);
   if (!cycle.current.beside) return 0;
   caches_lock(); /* no thread's counts move to the class's between two reads */
-  for (unsigned sc = 0; sc < SPAN_CLASSES; sc++)
+  for (unsigned sc = 0; sc < span_classes(); sc++)
     if (atomic8_load_relaxed(&heap.birth[sc]) == black) bytes += bytes_taken(sc) - cycle.taken[sc];
   caches_unlock();
   return bytes;
@@ -302,11 +318,15 @@ static void ask_hook(void) {
 
 /* Marking is finished and the world stopped since `stopped_at`. */
 static void end_and_resume(uint64_t stopped_at) {
+  enter(PHASE_END);
   ask_hook();
   if (cycle.current.beside && dirty_works()) check_everything(remark_check);
   check_everything(mark_verify);
+  if (cycle_judged_hook != NULL) cycle_judged_hook();
   make_marks_the_truth();
   check_everything(heapcheck);
+  check_everything(watch_check);
+  check_everything(kept_check);
   record_pause(os_now_ns() - stopped_at);
   account();
   cycle.current.at[AT_RESUME] = os_now_ns();
@@ -314,6 +334,7 @@ static void end_and_resume(uint64_t stopped_at) {
   background_let_go();
   cycle.current.at[AT_END] = os_now_ns();
   scavenge_set_goal(cycle.current.next_gc);
+  PROBE3(cycle__end, cycle.current.number, cycle.current.live_after, cycle.current.objects);
   trace_cycle(&cycle.current);
 }
 
@@ -327,11 +348,13 @@ static void run_stopped(char *sp, void *arg) {
   cycle.current.why = dirty_works() ? "not worth a thread" : dirty_reason();
   finish_sweeping();
   at[AT_STOP] = os_now_ns();
+  enter(PHASE_STOP);
   roots_stop_and_gather(sp, markers == 1);
   at[AT_STOPPED] = os_now_ns();
   exchange_colours();
   blacken_caches();
   cycle.current.markers = markers = mark_begin(markers);
+  enter(PHASE_MARK);
   mark_phase(markers, UINT64_MAX);
   mark_finish();
   at[AT_MARKED] = os_now_ns();
@@ -346,7 +369,7 @@ static void run_stopped(char *sp, void *arg) {
 static void choose_births(void) {
   unsigned black = atomic32_load_relaxed(&heap.live_colour);
   caches_lock();
-  for (unsigned sc = 0; sc < SPAN_CLASSES; sc++)
+  for (unsigned sc = 0; sc < span_classes(); sc++)
     if (cycle.survivors[sc] > SURVIVORS_BLACK) {
       cycle.taken[sc] = bytes_taken(sc);
       atomic8_store_relaxed(&heap.birth[sc], black);
@@ -389,6 +412,7 @@ static void record_round(uint64_t pages) {
  * steps, each listed and scanned. Passes stop gaining at what is written while one finds nothing: protecting a 2 MiB block
  * again costs 17 us while threads run. False: what is left is too much for a stop. */
 static bool clean(void) {
+  enter(PHASE_CLEAN);
   uint64_t before = UINT64_MAX;
   bool nearly = true;
   for (unsigned round = 0; round < CLEAN_ROUNDS && dirty_works(); round++) {
@@ -443,6 +467,7 @@ static bool turn_beside(uint64_t ns) {
  * the pages written during a pass of few milliseconds. Starting a turn costs some 0.1 ms, so turns grow when there is no gain.
  * False when it does not converge, or not to what fits a stop. */
 static bool slow_writers(void) {
+  enter(PHASE_SLOW);
   uint64_t before = UINT64_MAX, budget = (uint64_t)options.max_pause_us * 1000, ns = budget * 3 / 4, took = 0;
   for (unsigned pass = 0; pass < SLOW_PASSES && dirty_works(); pass++) {
     remark_begin(false);
@@ -481,6 +506,7 @@ static bool mark_the_rest(unsigned markers, uint64_t deadline) {
 }
 
 static bool stop_and_finish(unsigned attempt) {
+  enter(PHASE_STOP);
   unsigned markers = workers_available(cycle.stats.live_bytes);
   bool last = attempt == ATTEMPTS || cycle.current.stuck || !dirty_works();
   uint64_t start = os_now_ns(), budget = (uint64_t)options.max_pause_us * 1000;
@@ -511,10 +537,14 @@ static void run_beside(enum cycle_reason reason) {
   bool little_left = true;
   begin_record(reason, true);
   begin_marking();
+  enter(PHASE_ARM);
   if (remark_arm()) {
     choose_births();
+    enter(PHASE_HINTS);
     roots_hint(reason == CYCLE_HEAP);
+    enter(PHASE_MARK);
     mark_beside();
+    verdict_beside(mark_beside);
     little_left = clean();
   }
   for (unsigned attempt = 1;; attempt++) {
@@ -559,6 +589,11 @@ static void run_here(enum cycle_reason reason) {
   if (run) world_with_spilled_registers(run_stopped, &reason);
   lock_release_stoppable(&cycle.lock);
   if (run && background_is_wanted()) background_wake();
+  if (run) finalize_wake();
+}
+
+static void tell_it_is_over(void) {
+  if (cycle_over_hook != NULL) cycle_over_hook();
 }
 
 /* Outside CYCLE this thread takes no lock of ours: nobody could keep it from holding one at a fork. */
@@ -570,6 +605,8 @@ void cycle_run_beside(enum cycle_reason reason) {
   bool wake = run && background_is_wanted();
   lock_release_stoppable(&cycle.lock);
   if (wake) background_wake();
+  if (run) finalize_wake();
+  tell_it_is_over();
 }
 
 /* A thread that allocates while marking runs helps it, in proportion and in short pieces, so that the heap does not
@@ -589,6 +626,7 @@ void cycle_run(enum cycle_reason reason) {
   }
   workers_start(atomic_load_relaxed(&heap.live));
   if (!should_be_beside(reason) || !collector_ask(reason)) run_here(reason);
+  tell_it_is_over();
 }
 
 /* ---- settings and statistics ---- */

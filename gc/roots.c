@@ -2,12 +2,16 @@
 #include "gc/roots.h"
 
 #include "alloc/cache.h"
+#include "gc/kept.h"
 #include "runtime/images.h"
 #include "runtime/lock.h"
 #include "runtime/meta.h"
 #include "runtime/os.h"
+#include "runtime/stacks.h"
 #include "runtime/thread.h"
 #include "runtime/world.h"
+
+#define NO_PIECE SIZE_MAX
 
 /* A table of ranges that grows by doubling. */
 struct table {
@@ -18,6 +22,8 @@ struct table {
 static struct {
   struct table pieces; /* [STW; const while marking] */
   struct table words;  /* [STW] single words: slots and tiny blocks that caches hold */
+  size_t words_from;   /* [STW] the piece where they begin once sealed; NO_PIECE: not sealed yet */
+  size_t sealed;       /* [STW] words of it that were handed out */
   atomic_word next;    /* [A] the next piece to take */
   uint64_t bytes, stack_bytes;
   char *sp;   /* the stopper's stack */
@@ -65,35 +71,13 @@ static void add_range(void *arg, struct range r) {
   }
 }
 
-static struct range mapping_of(const char *p) {
-  struct range mapping;
-  if (!os_mapping_of(p, &mapping)) fatal("the stack of a thread is not mapped");
-  return mapping;
-}
-
-/* A thread on a signal stack or a coroutine's: that stack from the stack pointer up, and all of its normal
- * stack, since where that one was left is not known. */
-static void add_other_stack(const struct thread *t) {
-  struct range other = t->other_stack;
-  if (other.lo == NULL) other = (struct range){t->sp, mapping_of(t->sp).hi};
-  add_range(NULL, other);
-  add_range(NULL, (struct range){mapping_of(t->stack_base - 1).lo, t->stack_base});
-}
-
-static void add_stack(const struct thread *t) {
-  if (t->other_stack.lo == NULL && t->sp >= t->stack_lo && t->sp < t->stack_base)
-    add_range(NULL, (struct range){t->sp, t->stack_base});
-  else
-    add_other_stack(t);
-}
-
 static void add_thread(struct thread *t) {
   uint64_t before = roots.bytes;
   if (t->state == THREAD_DEAD) return;
   add_range(NULL, (struct range){(char *)&t->start_arg, (char *)(&t->start_arg + 1)});
   if (t->state != THREAD_RUNNING) return;
   images_walk_tls(t, add_range, NULL);
-  add_stack(t);
+  stacks_walk_thread(t, add_range, NULL);
   roots.stack_bytes += roots.bytes - before;
 }
 
@@ -108,14 +92,86 @@ static void on_locked_images(void *unused) {
   world_stop(roots.sp, roots.brief);
 }
 
+static void begin_list(void) {
+  roots.pieces.count = roots.words.count = roots.sealed = 0;
+  roots.words_from = NO_PIECE;
+  roots.bytes = roots.stack_bytes = 0;
+}
+
 void roots_stop_and_gather(char *sp, bool brief) {
   roots.sp = sp;
   roots.brief = brief;
-  roots.pieces.count = roots.words.count = 0;
-  roots.bytes = roots.stack_bytes = 0;
+  begin_list();
   images_stop_and_walk(on_locked_images, add_range, NULL);
   for (struct thread *t = threads_first(); t != NULL; t = threads_next(t)) add_thread(t);
+  uint64_t before = roots.bytes;
+  stacks_walk_left(add_range, NULL);
+  roots.stack_bytes += roots.bytes - before;
   for (size_t i = 0; i < roots.user.count; i++) add_range(NULL, roots.user.at[i]);
+  kept_roots(false, add_range, NULL);
+}
+
+/* ---- what a word is ---- */
+
+static bool lies_in(const char *at, struct range r) { return at >= r.lo && at < r.hi; }
+
+struct look_up {
+  const char *at;
+  struct range found;
+};
+
+static void look_in(void *arg, struct range r) {
+  struct look_up *l = arg;
+  if (lies_in(l->at, r)) l->found = r;
+}
+
+/* The stack around a word. */
+static struct range stack_around(const struct thread *t, const char *at) {
+  struct look_up l = {at, {NULL, NULL}};
+  if (t->state == THREAD_RUNNING) stacks_walk_thread(t, look_in, &l);
+  return l.found;
+}
+
+/* Of a coroutine that no thread runs. */
+static struct range sleeping_stack_around(const char *at) {
+  struct look_up l = {at, {NULL, NULL}};
+  stacks_walk_left(look_in, &l);
+  return l.found;
+}
+
+bool roots_is_stack(const char *at) {
+  for (struct thread *t = threads_first(); t != NULL; t = threads_next(t))
+    if (stack_around(t, at).lo != NULL) return true;
+  return sleeping_stack_around(at).lo != NULL;
+}
+
+static bool place_in_thread(struct root_place *p, const struct thread *t, const char *at) {
+  struct look_up tls = {at, {NULL, NULL}};
+  p->tid = t->tid;
+  p->own = t == tl_thread;
+  p->range = stack_around(t, at);
+  p->kind = ROOT_STACK;
+  if (p->range.lo != NULL) return true;
+  p->kind = ROOT_THREAD;
+  if (at == (const char *)&t->start_arg) return true;
+  if (t->state == THREAD_RUNNING) images_walk_tls(t, look_in, &tls);
+  p->range = tls.found;
+  p->kind = ROOT_TLS;
+  return tls.found.lo != NULL;
+}
+
+struct root_place roots_place(const char *at) {
+  struct root_place p = {ROOT_CACHE, 0, false, {NULL, NULL}};
+  struct range words = {(char *)roots.words.at, (char *)(roots.words.at + roots.words.count)};
+  if (lies_in(at, words)) return p;
+  for (struct thread *t = threads_first(); t != NULL; t = threads_next(t))
+    if (place_in_thread(&p, t, at)) return p;
+  p = (struct root_place){ROOT_STACK, 0, false, sleeping_stack_around(at)};
+  if (p.range.lo != NULL) return p;
+  p = (struct root_place){ROOT_RANGE, 0, false, {NULL, NULL}};
+  for (size_t i = 0; i < roots.user.count; i++)
+    if (lies_in(at, p.range = roots.user.at[i])) return p;
+  return (struct root_place){ROOT_DATA, 0, false, {NULL, NULL}};
 }
 
 /* ---- hints ---- */
@@ -140,33 +196,47 @@ static void hint_range(void *unused, struct range r) {
 }
 
 /* Through the kernel: a thread that ended without telling us may have no stack any more. */
+static void hint_copied(void *unused, struct range r) {
+  static char copy[HINT_STACK] GC_OWN_DATA; /* [L:CYCLE] */
+  size_t used = round_down(min_size((size_t)(r.hi - r.lo), HINT_STACK), sizeof(uintptr_t));
+  (void)unused;
+  if (os_read_memory(copy, r.lo, used)) hint_words(copy, copy + used);
+}
+
 static void hint_stack(const struct thread *t) {
-  static char copy[HINT_STACK] GC_OWN_DATA;
   bool known = t->sp >= t->stack_lo && t->sp < t->stack_base;
   size_t used = known ? (size_t)(t->stack_base - t->sp) : HINT_STACK;
   used = round_down(min_size(min_size(used, HINT_STACK), (size_t)(t->stack_base - t->stack_lo)), sizeof(uintptr_t));
-  if (os_read_memory(copy, t->stack_base - used, used)) hint_words(copy, copy + used);
+  hint_copied(NULL, (struct range){t->stack_base - used, t->stack_base});
 }
 
 void roots_hint(bool stacks) {
-  roots.pieces.count = roots.words.count = 0;
-  roots.bytes = roots.stack_bytes = 0;
+  begin_list();
   images_stop_and_walk(NULL, hint_range, NULL);
   threads_lock(); /* no thread on the list has given its stack back */
   for (struct thread *t = threads_first(); stacks && t != NULL; t = threads_next(t))
     if (t->state == THREAD_RUNNING) hint_stack(t);
   threads_unlock();
+  if (stacks) stacks_hint(hint_copied, NULL);
   lock_acquire(&roots.lock); /* nor the program its range */
   for (size_t i = 0; i < roots.user.count; i++) hint_range(NULL, roots.user.at[i]);
   lock_release(&roots.lock);
+  kept_roots(true, add_range, NULL);
   roots_seal();
 }
 
 void roots_discard(void) { atomic_store_relaxed(&roots.next, roots.pieces.count); }
 
+/* Again: the words may have moved, so all their pieces are listed anew; those that were handed out are not once more. */
 void roots_seal(void) {
+  size_t first = roots.sealed * sizeof(struct range) / ROOT_PIECE;
+  bool again = roots.words_from != NO_PIECE;
+  if (!again) roots.words_from = roots.pieces.count;
+  if (again) roots.bytes -= roots.sealed * sizeof(struct range);
+  roots.pieces.count = roots.words_from;
   add_range(NULL, (struct range){(char *)roots.words.at, (char *)(roots.words.at + roots.words.count)});
-  roots_rewind();
+  roots.sealed = roots.words.count;
+  atomic_store_relaxed(&roots.next, again ? roots.words_from + first : 0);
 }
 
 void roots_rewind(void) { atomic_store_relaxed(&roots.next, 0); }

@@ -10,7 +10,7 @@ bool roots_init(void); /* false when memory for the list is refused */
 
 /* Stops the world and lists all roots but those of caches. sp: see world_stop. */
 void roots_stop_and_gather(char *sp, bool brief); /* brief: see world_stop */
-/* Then: single words, and the end of the list. */
+/* Then: single words, and the end of the list. More words may follow, and another end: then only they are handed out. */
 void roots_add_word(void *unused, const void *p);
 void roots_seal(void);
 
@@ -22,6 +22,24 @@ void roots_discard(void); /* the rest of the list, which is worthless once the w
 /* The next piece nobody has taken; false when there is none. Markers call it at the same time. */
 bool roots_take(struct range *piece);
 void roots_rewind(void); /* hand all pieces out again: the verifier's second look */
+
+/* What a word of the list is, by its address. World stopped, until the next list. */
+enum root_kind {
+  ROOT_DATA,   /* of a loaded object */
+  ROOT_RANGE,  /* registered; range is it */
+  ROOT_STACK,  /* of thread tid, 0: of a coroutine that no thread runs; range is the part in use */
+  ROOT_TLS,    /* of thread tid; range is the block */
+  ROOT_THREAD, /* start argument or result of thread tid */
+  ROOT_CACHE,  /* an object that a thread made last, or a block it fills with small ones */
+};
+struct root_place {
+  enum root_kind kind;
+  int tid;
+  bool own; /* that thread is the caller */
+  struct range range;
+};
+struct root_place roots_place(const char *at);
+bool roots_is_stack(const char *at);
 
 uint64_t roots_bytes(void), roots_stack_bytes(void); /* of the last list */
 

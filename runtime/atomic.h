@@ -22,6 +22,10 @@ GC_INLINE void atomic_store_release(atomic_word *p, uint64_t v) { AO_store_relea
 GC_INLINE uint64_t atomic_add(atomic_word *p, uint64_t v) { return AO_fetch_and_add_full(p, v); }
 GC_INLINE uint64_t atomic_sub(atomic_word *p, uint64_t v) { return AO_fetch_and_add_full(p, (AO_t)0 - v); }
 
+GC_INLINE bool atomic_cas(atomic_word *p, uint64_t old, uint64_t new_value) {
+  return AO_compare_and_swap_full(p, old, new_value) != 0;
+}
+
 /* A counter with one writer: a plain add, made of two relaxed accesses so that readers never see a tear. */
 GC_INLINE void atomic_own_add(atomic_word *p, uint64_t v) { AO_store(p, AO_load(p) + v); }
 
@@ -61,6 +65,10 @@ GC_INLINE void full_fence(void) { AO_nop_full(); }
 GC_INLINE void cpu_relax(void) {
 #if defined(__x86_64__)
   __asm__ volatile("pause" ::: "memory");
+#elif defined(__aarch64__)
+  __asm__ volatile(
+      "isb" ::
+          : "memory"); /* yield is a no-operation on most of these processors; this takes as long as pause */
 #else
   __asm__ volatile("" ::: "memory");
 #endif

@@ -11,6 +11,10 @@
 #define GC_TORTURE 0 /* 1: every allocation takes the slow path, collections by count, tiny work buffers */
 #endif
 
+#ifndef GC_WRAP
+#define GC_WRAP 0 /* 1: for programs without a dynamic linker, runtime/interpose.c */
+#endif
+
 #define PAGE_SHIFT 13
 #define PAGE_SIZE ((size_t)1 << PAGE_SHIFT) /* bytes; Go's heap page, the article's figures depend on it */
 #define CHUNK_SIZE (4 * MIB)                /* bytes committed at a time: few large mappings (bdwgc#579) */

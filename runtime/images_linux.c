@@ -1,11 +1,11 @@
 /* images_linux.c - see images.h; glibc's loader. */
 #include "runtime/images.h"
 
-#include <dlfcn.h>
 #include <link.h>
 #include <string.h>
 
 #include "runtime/atomic.h"
+#include "runtime/interpose.h"
 #include "runtime/lock.h"
 #include "runtime/os.h"
 #include "runtime/thread.h"
@@ -19,8 +19,11 @@ struct tls_module {
 static struct {
   struct tls_module module[TLS_MODULES_MAX]; /* [STW] */
   size_t modules;                            /* [STW] */
+  bool unloaded;                             /* [STW] some object was unloaded before: module ids are given anew */
   size_t control_block;                      /* [const] bytes of glibc's struct pthread; 0: unknown */
-  size_t static_size;                        /* [const] bytes of static TLS below the thread pointer; 0: unknown */
+  size_t static_size;                        /* [const] bytes of static TLS, see places_of; 0: unknown */
+  size_t keys;                  /* [const] where in it the table of blocks of key values begins; 0: unknown */
+  size_t key_blocks, key_block; /* [const] how many there are; bytes of one */
 } tls GC_OWN_DATA;
 
 /* Made by the linker for GC_OWN_DATA. */
@@ -67,12 +70,12 @@ static struct range phdr_range(const struct dl_phdr_info *info, const ElfW(Phdr)
 static int visit(struct dl_phdr_info *info, size_t size, void *arg) {
   struct walk *w = arg;
   struct range relro = {NULL, NULL};
-  (void)size;
   if (!w->stopped && w->stop != NULL) {
     w->stop(w->arg);
     tls.modules = 0;
     w->stopped = true;
   }
+  if (w->stopped) tls.unloaded = size < sizeof *info || info->dlpi_subs != 0;
   for (int i = 0; i < info->dlpi_phnum; i++)
     if (info->dlpi_phdr[i].p_type == PT_GNU_RELRO) relro = phdr_range(info, &info->dlpi_phdr[i]);
   relro.hi = (char *)round_down((uintptr_t)relro.hi, os_page_size()); /* only whole OS pages are protected */
@@ -84,19 +87,33 @@ static int visit(struct dl_phdr_info *info, size_t size, void *arg) {
   return 0;
 }
 
+/* Values of pthread keys lie in blocks of 32: the first in the control block itself, the others in memory from malloc,
+ * which the table of blocks knows. For debuggers: { bits, fields, offset } of the table, and the size of a block. */
+static void find_keys(void) {
+  const uint32_t *table = interpose_find("_thread_db_pthread_specific");
+  const uint32_t *block = interpose_find("_thread_db_sizeof_pthread_key_data_level2");
+  if (table == NULL || block == NULL || table[2] + table[0] / 8 > tls.control_block) return;
+  tls.keys = table[2];
+  tls.key_blocks = table[0] / 64;
+  tls.key_block = *block;
+}
+
 /* glibc publishes the size of the control block for debuggers, and that of static TLS for sanitizers. Without
- * the first, values of the first 32 pthread keys are not roots; without the second, neither is initial-exec
- * TLS of libraries loaded later. */
+ * the first, values of pthread keys are not roots; without the second, neither is initial-exec TLS of libraries loaded
+ * later. */
 void images_init(void) {
   union {
-    void *object;
+    const void *object;
     void (*function)(size_t *size, size_t *alignment);
-  } info = {dlsym(RTLD_DEFAULT, "_dl_get_tls_static_info")};
-  const unsigned *size = dlsym(RTLD_DEFAULT, "_thread_db_sizeof_pthread");
+  } info = {interpose_find("_dl_get_tls_static_info")};
+  const unsigned *size = interpose_find("_thread_db_sizeof_pthread");
   size_t alignment = 0;
   if (size != NULL) tls.control_block = *size;
   if (info.object != NULL) info.function(&tls.static_size, &alignment);
+  find_keys();
+#if defined(__x86_64__) /* there glibc counts struct pthread, too */
   tls.static_size = tls.static_size > tls.control_block ? tls.static_size - tls.control_block : 0;
+#endif
 }
 
 void images_stop_and_walk(void (*stop)(void *arg), void (*range)(void *arg, struct range r), void *arg) {
@@ -104,18 +121,57 @@ void images_stop_and_walk(void (*stop)(void *arg), void (*range)(void *arg, stru
   dl_iterate_phdr(visit, &w);
 }
 
-/* glibc's dynamic thread vector: tp -> { ., dtv }, dtv[-1] holds the number of entries, dtv[id].val the
- * block of module id or -1 when it has not been used by this thread. */
+/* Where glibc keeps a thread's things, seen from tp, the address of its struct pthread. Variant II of the ELF TLS document:
+ * that is where the thread pointer points, its second word is the thread vector, and static TLS lies below. Variant I: it
+ * lies below the thread pointer, the vector is the first word there, and static TLS follows; the size that glibc tells
+ * begins at the thread pointer and does not count struct pthread. */
+struct places {
+  const char *vector;
+  struct range static_tls;
+};
+
+static struct places places_of(char *tp) {
+#if defined(__x86_64__)
+  return (struct places){tp + sizeof(void *), {tp - round_down(tls.static_size, 8), tp}};
+#elif defined(__aarch64__)
+  char *pointer = tp + tls.control_block;
+  if (tls.control_block == 0) return (struct places){NULL, {NULL, NULL}};
+  return (struct places){pointer, {pointer, pointer + round_down(tls.static_size, 8)}};
+#else
+#error "where does the C library of this machine keep thread-local storage? see places_of"
+#endif
+}
+
+/* glibc's dynamic thread vector: dtv[-1] holds the number of entries, dtv[id].val the block of module id or -1 when it
+ * has not been used by this thread. */
 struct dtv_entry {
   uintptr_t value, to_free;
 };
 
+/* A block is there from the thread's first use of one of its keys to the thread's end. */
+static GC_NO_SANITIZE void walk_keys(const char *tp, void (*range)(void *arg, struct range r), void *arg) {
+  for (size_t i = 1; i < tls.key_blocks; i++) {
+    char *block = (char *)racy_load_word(tp + tls.keys + i * sizeof(void *));
+    if (block != NULL) range(arg, (struct range){block, block + tls.key_block});
+  }
+}
+
+/* A thread that has not used its TLS since may still have the block of an unloaded library under an id that belongs to
+ * another by now, with a larger block: beyond its end the next page may be missing. */
+static char *end_of_block(char *lo, char *hi) {
+  struct range mapping;
+  uintptr_t last;
+  if (!tls.unloaded || os_read_memory(&last, hi - sizeof last, sizeof last)) return hi;
+  return os_mapping_of(lo, &mapping) && mapping.hi < hi ? mapping.hi : hi;
+}
+
 GC_NO_SANITIZE void images_walk_tls(const struct thread *t, void (*range)(void *arg, struct range r), void *arg) {
-  const struct dtv_entry *dtv = (const struct dtv_entry *)racy_load_word(t->tp + sizeof(void *));
+  struct places at = places_of(t->tp);
+  const struct dtv_entry *dtv = NULL;
+  if (at.vector != NULL) dtv = (const struct dtv_entry *)racy_load_word(at.vector);
   range(arg, (struct range){t->tp, t->tp + round_down(tls.control_block, 8)});
-#if defined(__x86_64__) /* static TLS lies below the thread pointer (variant II of the ELF TLS document) */
-  range(arg, (struct range){t->tp - round_down(tls.static_size, 8), t->tp});
-#endif
+  walk_keys(t->tp, range, arg);
+  range(arg, at.static_tls);
   if (dtv == NULL) return;
   size_t entries = racy_load_word(&dtv[-1].value);
   for (size_t i = 0; i < tls.modules; i++) {
@@ -123,6 +179,6 @@ GC_NO_SANITIZE void images_walk_tls(const struct thread *t, void (*range)(void *
     uintptr_t block = racy_load_word(&dtv[tls.module[i].id].value);
     if (block == 0 || block == UINTPTR_MAX) continue;
     uintptr_t lo = round_up(block, sizeof(uintptr_t)), hi = round_down(block + tls.module[i].size, sizeof(uintptr_t));
-    if (lo < hi) range(arg, (struct range){(char *)lo, (char *)hi});
+    if (lo < hi) range(arg, (struct range){(char *)lo, end_of_block((char *)lo, (char *)hi)});
   }
 }

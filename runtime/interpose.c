@@ -1,19 +1,29 @@
 /* interpose.c - stands in front of functions of the C library that the collector must know of:
  *   births and ends of threads: pthread_create, thrd_create, pthread_exit, pthread_join and its kin,
  *     pthread_detach - every thread is known before it runs, and its result is a root until it is fetched;
+ *   sleeping: a stop does not end it (sleep.h);
  *   signal masks: whatever blocks or waits for all signals must not block or take the stop signal.
- * The rows of FUNCTIONS are the functions; each is looked up once. */
+ * The rows of FUNCTIONS and MORE_FUNCTIONS are the functions.
+ *
+ * Two ways. In the shared library ours have the C library's names, come first for the dynamic linker, and look for the next
+ * ones once. In the static library that is installed (GC_WRAP) ours are called __wrap_NAME, and the linker option
+ * --wrap=NAME, which holdfast.pc gives for static linking, sends calls of NAME there, and ours of __real_NAME to the C library:
+ * a program without a dynamic linker has no next one to look for. */
 #include "runtime/interpose.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
 #include <sys/signalfd.h>
 #include <threads.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "runtime/init.h"
+#include "runtime/sleep.h"
 #include "runtime/thread.h"
 #include "runtime/world.h"
 
@@ -33,7 +43,51 @@
   F(int, signalfd, (int, const sigset_t *, int))                                                  \
   F(int, ppoll, (struct pollfd *, nfds_t, const struct timespec *, const sigset_t *))             \
   F(int, pselect, (int, fd_set *, fd_set *, fd_set *, const struct timespec *, const sigset_t *)) \
-  F(int, epoll_pwait, (int, struct epoll_event *, int, int, const sigset_t *))
+  F(int, epoll_pwait, (int, struct epoll_event *, int, int, const sigset_t *))                    \
+  F(int, clock_nanosleep, (clockid_t, int, const struct timespec *, struct timespec *))
+
+/* And those that do with what is behind these. */
+#define MORE_FUNCTIONS(F)                                          \
+  F(int, thrd_create, (thrd_t *, thrd_start_t, void *))            \
+  F(int, sigwaitinfo, (const sigset_t *, siginfo_t *))             \
+  F(int, nanosleep, (const struct timespec *, struct timespec *))  \
+  F(int, thrd_sleep, (const struct timespec *, struct timespec *)) \
+  F(unsigned, sleep, (unsigned))                                   \
+  F(int, usleep, (useconds_t))
+
+#if GC_WRAP
+#define OURS(name) __wrap_##name
+#define NEXT(name) __real_##name
+#define F(type, name, parameters) \
+  type OURS(name) parameters;     \
+  type NEXT(name) parameters;
+FUNCTIONS(F)
+#undef F
+#define F(type, name, parameters) type OURS(name) parameters;
+MORE_FUNCTIONS(F)
+#undef F
+
+void interpose_init(void) {}
+
+/* Names that the C library keeps for debuggers and sanitizers. */
+#define PRIVATE_NAMES(P)         \
+  P(_dl_get_tls_static_info)     \
+  P(_thread_db_sizeof_pthread)   \
+  P(_thread_db_pthread_specific) \
+  P(_thread_db_sizeof_pthread_key_data_level2)
+#define P(name) extern const char name[] __attribute__((weak));
+PRIVATE_NAMES(P)
+#undef P
+
+const void *interpose_find(const char *name) {
+#define P(known) \
+  if (strcmp(name, #known) == 0) return known;
+  PRIVATE_NAMES(P)
+#undef P
+  return NULL;
+}
+#else
+#define OURS(name) name
 
 /* [A] racing first look-ups store the same address. */
 static struct {
@@ -55,10 +109,16 @@ void interpose_init(void) {
 #undef F
 }
 
+const void *interpose_find(const char *name) { return dlsym(RTLD_DEFAULT, name); }
+#endif
+
 int real_pthread_create(pthread_t *id, const pthread_attr_t *attr, void *(*start)(void *), void *arg) {
   return NEXT(pthread_create)(id, attr, start, arg);
 }
 int real_pthread_sigmask(int how, const sigset_t *set, sigset_t *old) { return NEXT(pthread_sigmask)(how, set, old); }
+int real_clock_nanosleep(clockid_t clock, int flags, const struct timespec *request, struct timespec *left) {
+  return NEXT(clock_nanosleep)(clock, flags, request, left);
+}
 int real_sigaction(int signal, const struct sigaction *action, struct sigaction *old) {
   return NEXT(sigaction)(signal, action, old);
 }
@@ -81,14 +141,14 @@ static int create(pthread_t *id, const pthread_attr_t *attr, void *(*start)(void
   return r;
 }
 
-GC_EXPORT int pthread_create(pthread_t *restrict id, const pthread_attr_t *restrict attr, void *(*start)(void *),
-                             void *restrict arg) {
+GC_EXPORT int OURS(pthread_create)(pthread_t *restrict id, const pthread_attr_t *restrict attr, void *(*start)(void *),
+                                   void *restrict arg) {
   return create(id, attr, start, arg);
 }
 
 /* The start routine returns int; on all machines we know it comes back in the register of a pointer's low half,
  * and thrd_join looks at that half alone. */
-GC_EXPORT int thrd_create(thrd_t *id, thrd_start_t start, void *arg) {
+GC_EXPORT int OURS(thrd_create)(thrd_t *id, thrd_start_t start, void *arg) {
   union {
     thrd_start_t c11;
     void *(*posix)(void *);
@@ -97,33 +157,69 @@ GC_EXPORT int thrd_create(thrd_t *id, thrd_start_t start, void *arg) {
   return r == 0 ? thrd_success : r == EAGAIN || r == ENOMEM ? thrd_nomem : thrd_error;
 }
 
-GC_EXPORT void pthread_exit(void *result) {
+GC_EXPORT void OURS(pthread_exit)(void *result) {
   thread_keep_result(result);
   NEXT(pthread_exit)(result);
   __builtin_unreachable();
 }
 
-GC_EXPORT int pthread_join(pthread_t id, void **result) {
+GC_EXPORT int OURS(pthread_join)(pthread_t id, void **result) {
   int r = NEXT(pthread_join)(id, result);
   if (r == 0) thread_result_fetched(id);
   return r;
 }
 
-GC_EXPORT int pthread_tryjoin_np(pthread_t id, void **result) {
+GC_EXPORT int OURS(pthread_tryjoin_np)(pthread_t id, void **result) {
   int r = NEXT(pthread_tryjoin_np)(id, result);
   if (r == 0) thread_result_fetched(id);
   return r;
 }
 
-GC_EXPORT int pthread_timedjoin_np(pthread_t id, void **result, const struct timespec *until) {
+GC_EXPORT int OURS(pthread_timedjoin_np)(pthread_t id, void **result, const struct timespec *until) {
   int r = NEXT(pthread_timedjoin_np)(id, result, until);
   if (r == 0) thread_result_fetched(id);
   return r;
 }
 
-GC_EXPORT int pthread_detach(pthread_t id) {
+GC_EXPORT int OURS(pthread_detach)(pthread_t id) {
   thread_result_unwanted(id); /* before: afterwards id may name another thread */
   return NEXT(pthread_detach)(id);
+}
+
+/* ---- sleeping ---- */
+
+GC_EXPORT int OURS(clock_nanosleep)(clockid_t clock, int flags, const struct timespec *request, struct timespec *left) {
+  return sleep_on_clock(clock, flags, request, left);
+}
+
+static int sleep_for(const struct timespec *request, struct timespec *left) {
+  int error = sleep_on_clock(CLOCK_REALTIME, 0, request, left);
+  if (error == 0) return 0;
+  errno = error;
+  return -1;
+}
+
+GC_EXPORT int OURS(nanosleep)(const struct timespec *request, struct timespec *left) {
+  return sleep_for(request, left);
+}
+
+GC_EXPORT int OURS(thrd_sleep)(const struct timespec *request, struct timespec *left) {
+  int saved = errno, error = sleep_on_clock(CLOCK_REALTIME, 0, request, left);
+  errno = saved;
+  return error == 0 ? 0 : error == EINTR ? -1 : -2;
+}
+
+GC_EXPORT unsigned OURS(sleep)(unsigned seconds) {
+  struct timespec t = {seconds, 0};
+  int saved = errno;
+  if (sleep_for(&t, &t) != 0) return (unsigned)t.tv_sec + (t.tv_nsec >= 500000000); /* rounded, as glibc does */
+  errno = saved;
+  return 0;
+}
+
+GC_EXPORT int OURS(usleep)(useconds_t us) {
+  struct timespec t = {us / 1000000, (long)(us % 1000000) * 1000};
+  return sleep_for(&t, NULL);
 }
 
 /* ---- signal masks ---- */
@@ -135,18 +231,18 @@ static const sigset_t *without_stop_signal(const sigset_t *set, sigset_t *copy) 
   return copy;
 }
 
-GC_EXPORT int pthread_sigmask(int how, const sigset_t *restrict set, sigset_t *restrict old) {
+GC_EXPORT int OURS(pthread_sigmask)(int how, const sigset_t *restrict set, sigset_t *restrict old) {
   sigset_t copy;
   return NEXT(pthread_sigmask)(how, how == SIG_UNBLOCK ? set : without_stop_signal(set, &copy), old);
 }
 
-GC_EXPORT int sigprocmask(int how, const sigset_t *restrict set, sigset_t *restrict old) {
+GC_EXPORT int OURS(sigprocmask)(int how, const sigset_t *restrict set, sigset_t *restrict old) {
   sigset_t copy;
   return NEXT(sigprocmask)(how, how == SIG_UNBLOCK ? set : without_stop_signal(set, &copy), old);
 }
 
 /* The stop signal is ours: its handler cannot be replaced, and no handler runs with it blocked. */
-GC_EXPORT int sigaction(int signal, const struct sigaction *restrict action, struct sigaction *restrict old) {
+GC_EXPORT int OURS(sigaction)(int signal, const struct sigaction *restrict action, struct sigaction *restrict old) {
   if (action == NULL) return NEXT(sigaction)(signal, action, old);
   if (signal == world_signal()) {
     errno = EINVAL;
@@ -157,44 +253,44 @@ GC_EXPORT int sigaction(int signal, const struct sigaction *restrict action, str
   return NEXT(sigaction)(signal, &copy, old);
 }
 
-GC_EXPORT int sigwait(const sigset_t *restrict set, int *restrict signal) {
+GC_EXPORT int OURS(sigwait)(const sigset_t *restrict set, int *restrict signal) {
   sigset_t copy;
   return NEXT(sigwait)(without_stop_signal(set, &copy), signal);
 }
 
-GC_EXPORT int sigtimedwait(const sigset_t *restrict set, siginfo_t *restrict info,
-                           const struct timespec *restrict timeout) {
+GC_EXPORT int OURS(sigtimedwait)(const sigset_t *restrict set, siginfo_t *restrict info,
+                                 const struct timespec *restrict timeout) {
   sigset_t copy;
   return NEXT(sigtimedwait)(without_stop_signal(set, &copy), info, timeout);
 }
 
-GC_EXPORT int sigwaitinfo(const sigset_t *restrict set, siginfo_t *restrict info) {
+GC_EXPORT int OURS(sigwaitinfo)(const sigset_t *restrict set, siginfo_t *restrict info) {
   sigset_t copy;
   return NEXT(sigtimedwait)(without_stop_signal(set, &copy), info, NULL);
 }
 
-GC_EXPORT int sigsuspend(const sigset_t *set) {
+GC_EXPORT int OURS(sigsuspend)(const sigset_t *set) {
   sigset_t copy;
   return NEXT(sigsuspend)(without_stop_signal(set, &copy));
 }
 
-GC_EXPORT int signalfd(int fd, const sigset_t *set, int flags) {
+GC_EXPORT int OURS(signalfd)(int fd, const sigset_t *set, int flags) {
   sigset_t copy;
   return NEXT(signalfd)(fd, without_stop_signal(set, &copy), flags);
 }
 
-GC_EXPORT int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *set) {
+GC_EXPORT int OURS(ppoll)(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *set) {
   sigset_t copy;
   return NEXT(ppoll)(fds, n, timeout, without_stop_signal(set, &copy));
 }
 
-GC_EXPORT int pselect(int n, fd_set *restrict in, fd_set *restrict out, fd_set *restrict except,
-                      const struct timespec *restrict timeout, const sigset_t *restrict set) {
+GC_EXPORT int OURS(pselect)(int n, fd_set *restrict in, fd_set *restrict out, fd_set *restrict except,
+                            const struct timespec *restrict timeout, const sigset_t *restrict set) {
   sigset_t copy;
   return NEXT(pselect)(n, in, out, except, timeout, without_stop_signal(set, &copy));
 }
 
-GC_EXPORT int epoll_pwait(int fd, struct epoll_event *events, int n, int timeout, const sigset_t *set) {
+GC_EXPORT int OURS(epoll_pwait)(int fd, struct epoll_event *events, int n, int timeout, const sigset_t *set) {
   sigset_t copy;
   return NEXT(epoll_pwait)(fd, events, n, timeout, without_stop_signal(set, &copy));
 }

@@ -10,8 +10,12 @@
 /* Looks all of them up, before the first cycle: a look-up takes the loader's lock. */
 void interpose_init(void);
 
+/* A name of the C library's that its headers do not declare; NULL: there is none. Before the first cycle. */
+const void *interpose_find(const char *name);
+
 int real_pthread_create(pthread_t *id, const pthread_attr_t *attr, void *(*start)(void *), void *arg);
 int real_pthread_sigmask(int how, const sigset_t *set, sigset_t *old);
+int real_clock_nanosleep(clockid_t clock, int flags, const struct timespec *request, struct timespec *left);
 int real_sigaction(int signal, const struct sigaction *action, struct sigaction *old);
 
 #endif

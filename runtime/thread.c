@@ -1,6 +1,7 @@
 /* thread.c - see thread.h: registration, exit, the library's own threads. */
 #include "runtime/thread.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "runtime/lock.h"
 #include "runtime/meta.h"
 #include "runtime/os.h"
+#include "runtime/stacks.h"
 #include "runtime/world.h"
 
 GC_TLS struct thread *tl_thread;
@@ -20,7 +22,8 @@ static struct {
   struct thread *first;  /* [L:THREADS] */
   struct thread *unused; /* [L:THREADS] records to use again */
   pthread_key_t key;     /* [const] after init; its destructor is our notice of a thread's end */
-} threads GC_OWN_DATA = {LOCK_INIT(THREADS), NULL, NULL, 0};
+  bool strangers;        /* [L:THREADS] a thread that we did not create was registered: it may end unnoticed */
+} threads GC_OWN_DATA = {LOCK_INIT(THREADS), NULL, NULL, 0, false};
 
 extern void *__libc_stack_end; /* glibc: where the main thread's stack began */
 
@@ -74,16 +77,26 @@ void thread_forget(struct thread *t) {
   lock_release_stoppable(&threads.lock);
 }
 
-/* The stack that the calling thread was created with. (Asking may use malloc; the world runs.) */
+/* The stack that the calling thread was created with. (Asking may use malloc; the world runs.) The C library knows
+ * nothing of a raw clone's, and tells the main thread's: then none is known, and each stop looks at the mapping that
+ * the stack pointer lies in. A thread that first comes here on a coroutine's stack is taken for such a one, too, unless
+ * it was created by pthread_create. */
 static struct range own_stack(void) {
   pthread_attr_t attr;
   void *lo = NULL;
   size_t size = 0;
-  char *here = __builtin_frame_address(0);
-  if (pthread_getattr_np(pthread_self(), &attr) != 0) return (struct range){here - 64 * KIB, here};
+  if (pthread_getattr_np(pthread_self(), &attr) != 0) return (struct range){NULL, NULL};
   pthread_attr_getstack(&attr, &lo, &size);
   pthread_attr_destroy(&attr);
   return (struct range){lo, (char *)lo + size};
+}
+
+/* A kernel id given anew: who had it before has ended without its destructors. Its signals would go to the new one. */
+static void bury_namesake(int tid) {
+  GC_CHECK_HELD(&threads.lock);
+  if (!threads.strangers) return;
+  for (struct thread *t = threads.first; t != NULL; t = t->next)
+    if (t->tid == tid && t->state == THREAD_RUNNING) t->state = THREAD_DEAD; /* off the list at the next stop */
 }
 
 /* Makes t the record of the calling thread. tl_thread is set last: before that the stop handler ignores us,
@@ -108,6 +121,7 @@ GC_ENTRY GC_NOINLINE void *thread_run(void *record) {
   struct range stack = own_stack();
   stack.hi = __builtin_frame_address(0);
   lock_acquire_stoppable(&threads.lock); /* tl_thread is NULL: waits while the world is stopped */
+  bury_namesake(os_thread_id());
   become(t, stack);
   t->state = THREAD_RUNNING;
   lock_release_stoppable(&threads.lock);
@@ -117,14 +131,20 @@ GC_ENTRY GC_NOINLINE void *thread_run(void *record) {
   return result;
 }
 
+/* A thread that leaves from a blocking call is a root again. */
 void thread_keep_result(void *result) {
-  if (tl_thread != NULL) tl_thread->start_arg = result;
+  struct thread *t = tl_thread;
+  if (t == NULL) return;
+  if (atomic32_load_relaxed(&t->blocked) != THREAD_NOT_BLOCKED) thread_unblock();
+  t->start_arg = result;
 }
 
 static struct thread *register_running(struct range stack) {
   lock_acquire_stoppable(&threads.lock);
   struct thread *t = new_record();
   if (t == NULL) fatal("no memory for the record of a thread");
+  bury_namesake(os_thread_id());
+  threads.strangers |= threads.first != NULL; /* after the main thread */
   become(t, stack);
   t->state = THREAD_RUNNING;
   t->detached = true; /* not created by us: its result is not ours to keep */
@@ -134,29 +154,59 @@ static struct thread *register_running(struct range stack) {
   return t;
 }
 
+static struct range strangers_stack(void) {
+  struct range stack = own_stack();
+  char *here = __builtin_frame_address(0);
+  bool known = here >= stack.lo && here < stack.hi;
+  /* The main thread, first met on a coroutine's or a signal stack, has its own all the same; a raw clone has not. */
+  return known || os_thread_id() == getpid() ? stack : (struct range){NULL, NULL};
+}
+
 struct thread *thread_register_self(void) {
-  if (GC_LIKELY(tl_thread != NULL)) return tl_thread;
-  return register_running(own_stack());
+  struct thread *t = tl_thread;
+  if (GC_UNLIKELY(t == NULL)) return register_running(strangers_stack());
+  if (GC_UNLIKELY(atomic32_load_relaxed(&t->blocked) != THREAD_NOT_BLOCKED))
+    fatal("a call into the library between gc_blocking_begin and gc_blocking_end");
+  return t;
 }
 
 static GC_TLS unsigned exit_rounds; /* of this thread, over all its registrations */
 
-/* Key destructors run in rounds; ours asks to be called again twice, so that the program's own may still
- * allocate. A thread that allocates even later registers anew and is unregistered by a later round. */
-static void at_thread_exit(void *record) {
-  struct thread *t = record;
-  if (t != tl_thread) return; /* the child of a fork */
-  if (++exit_rounds < 3 && pthread_setspecific(threads.key, t) == 0) return;
+/* wanted: somebody may still ask for the thread's result. */
+static void leave(struct thread *t, bool wanted) {
   thread_defer_stops();
+  stacks_forget_thread(t);
   if (thread_exit_hook != NULL) thread_exit_hook(t);
   thread_allow_stops();
   lock_acquire_stoppable(&threads.lock);
   tl_thread = NULL; /* from here on the stop handler ignores us */
-  if (t->detached)
-    list_remove(t);
-  else
+  if (wanted)
     t->state = THREAD_ENDED;
+  else
+    list_remove(t);
   lock_release_stoppable(&threads.lock);
+}
+
+/* Key destructors run in rounds; ours asks to be called again twice, so that the program's own may still
+ * allocate. A thread that allocates even later registers anew and is unregistered by a later round. A thread that was
+ * cancelled in a blocking call, or left from one, is no longer blocked. */
+static void at_thread_exit(void *record) {
+  struct thread *t = record;
+  if (t != tl_thread) return; /* the child of a fork */
+  if (atomic32_load_relaxed(&t->blocked) != THREAD_NOT_BLOCKED) thread_unblock();
+  if (++exit_rounds < 3 && pthread_setspecific(threads.key, t) == 0) return;
+  leave(t, !t->detached);
+}
+
+int thread_unregister_self(void) {
+  struct thread *t = tl_thread;
+  if (t == NULL) return ESRCH;
+  (void)thread_register_self(); /* not when blocked */
+  if (t->tid == getpid()) return EPERM;
+  if (t->stack != NULL) return EBUSY;
+  pthread_setspecific(threads.key, NULL);
+  leave(t, false);
+  return 0;
 }
 
 /* The record of a thread that can still be joined. */
@@ -193,6 +243,7 @@ void threads_bury(void) {
   for (struct thread *t = threads.first, *next; t != NULL; t = next) {
     next = t->next;
     if (t->state != THREAD_DEAD) continue;
+    stacks_forget_thread(t);
     if (thread_exit_hook != NULL) thread_exit_hook(t);
     list_remove(t);
   }
@@ -219,6 +270,10 @@ void thread_take_pending_stop(struct thread *t) {
 }
 
 int thread_start_internal(void *(*body)(void *), void *arg) {
+  return thread_start_internal_sized(body, arg, 256 * KIB);
+}
+
+int thread_start_internal_sized(void *(*body)(void *), void *arg, size_t stack) {
   sigset_t all, before;
   pthread_attr_t attr;
   pthread_t id;
@@ -229,7 +284,7 @@ int thread_start_internal(void *(*body)(void *), void *arg) {
   sigdelset(&all, world_signal());
   pthread_attr_init(&attr);
   pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-  pthread_attr_setstacksize(&attr, 256 * KIB);
+  pthread_attr_setstacksize(&attr, stack);
   real_pthread_sigmask(SIG_SETMASK, &all, &before); /* inherited by the new thread */
   r = real_pthread_create(&id, &attr, body, arg);
   real_pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -265,7 +320,9 @@ void threads_fork_child(void) {
   struct thread *self = tl_thread;
   for (struct thread *t = threads.first, *next; t != NULL; t = next) {
     next = t->next;
-    if (t != self) list_remove(t);
+    if (t == self) continue;
+    stacks_forget_thread(t);
+    list_remove(t);
   }
   if (self != NULL) self->tid = os_thread_id();
 }

@@ -14,7 +14,18 @@
 #include "runtime/check.h"
 #include "runtime/torture.h"
 
-struct cache; /* alloc/cache.h; carried here for the collector, never looked into */
+struct cache;    /* alloc/cache.h; carried here for the collector, never looked into */
+struct gc_stack; /* runtime/stacks.h */
+
+/* Where a stack was left by a thread that goes on elsewhere, or that sleeps in the kernel and is not stopped: what is
+ * live on it lies at or above sp, or was in a register. The registers are copied, with the frames of ours that held
+ * them, since these frames are dead as soon as the call has returned. */
+#define LEFT_WORDS 48
+struct left_at {
+  char *sp;     /* NULL: never left */
+  size_t words; /* used of the next */
+  uintptr_t spilled[LEFT_WORDS];
+};
 
 /* state of a thread        set by                            scanned as
  *   THREAD_STARTING        its creator, before it runs       its start argument
@@ -28,7 +39,7 @@ struct thread {
   struct thread *next, *prev; /* [L:THREADS] */
   enum thread_state state;    /* [L:THREADS] */
   int tid;                    /* [L:THREADS] kernel id */
-  char *stack_base;           /* [const] once running: highest address of the stack that is scanned */
+  char *stack_base;           /* [const] once running: highest address of the stack that is scanned; NULL: unknown */
   char *stack_lo;             /* [const] the lowest it can reach; a stack pointer outside is on another stack */
   char *tp;                   /* [const] thread pointer: the thread control block */
   void *(*start)(void *);     /* [const] what pthread_create was asked to run */
@@ -46,7 +57,24 @@ struct thread {
   atomic_u32 parked;     /* [A] 1: in park(), will see a new stop without a signal */
   char *sp;              /* [STW] all live stack lies at or above it */
   struct range other_stack; /* [STW] the used part of the signal stack it runs on; empty if none */
+
+  atomic_u32
+      blocked; /* [A] enum thread_blocked: itself between NOT and BLOCKED, the stopper between BLOCKED and HELD */
+  struct left_at blocked_at;        /* [own while NOT blocked; else const] where gc_blocking_begin was called */
+  struct range blocked_other_stack; /* [same] as other_stack, then */
+
+  char *sleeps_at;            /* [own; read by the stop handler, which runs on this thread] sleep.h; NULL: awake */
+  volatile bool sleeps_again; /* [own; set by the handler] a stop ended the sleep */
+
+  struct gc_stack *stack; /* [own; STW] the coroutine stack it said it runs on; NULL: the thread's own */
+  struct gc_stack *last;  /* [own; STW] the one before: it may still be there (stacks.h) */
+  struct left_at own_at;  /* [own; STW] where it left its own stack for a coroutine's */
 };
+
+/* A thread that is blocked does not take part in stops: no signal is sent to it, and it is not waited for. The stopper
+ * turns BLOCKED into HELD for as long as the stop lasts, the thread BLOCKED into NOT when it wants to go on: the one
+ * of both that comes second sees the other's value and waits, or sends the signal.   INV-BLOCKED-1 */
+enum thread_blocked { THREAD_NOT_BLOCKED, THREAD_BLOCKED, THREAD_HELD };
 
 /* This thread's record; NULL until it registers, and for the library's own threads. Read by the handler. */
 extern GC_TLS struct thread *tl_thread;
@@ -59,7 +87,7 @@ GC_INLINE void thread_defer_stops(void) {
   struct thread *t = tl_thread;
   if (t == NULL) return; /* one of our own threads: nobody stops it */
   t->defer = t->defer + 1;
-  if (t->defer == 1) atomic_own_add(&t->entries, 1);
+  if (t->defer == 1) atomic_store_release(&t->entries, atomic_load_relaxed(&t->entries) + 1); /* as below */
   signal_fence();
   /* After the increment: a stop that closes the gate either waits for us to leave, or came before it, and
    * then the closed gate is seen here. */
@@ -74,14 +102,24 @@ GC_INLINE void thread_allow_stops(void) {
   if (t == NULL) return;
   GC_CHECK(t->defer > 0);
   signal_fence();
-  t->defer = t->defer - 1;
+  /* Released, for wait_for_leaver (world_linux.c): who sees us outside also sees what we stored inside. */
+  atomic32_store_release(&t->defer, t->defer - 1);
   signal_fence(); /* a signal before the next load parks in the handler; one before this line left pending */
   TORTURE_STEP();
   if (GC_UNLIKELY(atomic32_load_relaxed(&t->pending) != 0) && t->defer == 0) thread_take_pending_stop(t);
 }
 
 void threads_init(void);                   /* registers the calling thread as the main one */
-struct thread *thread_register_self(void); /* for a thread made behind our back; also the common look-up */
+struct thread *thread_register_self(void); /* for a thread made behind our back; also the common look-up; ends the
+                                              program when the thread is blocked */
+
+/* Lets the calling thread go, as at its end; it may register again. 0, or ESRCH (not registered), EPERM (the process's
+ * first thread), EBUSY (on a coroutine's stack). */
+int thread_unregister_self(void);
+
+/* top: the caller's caller's stack pointer; all that lives there on the stack lies at or above it. */
+void thread_block(char *top);
+void thread_unblock(void);
 
 /* For interpose.c. create: a record in state STARTING, NULL when refused. forget: the creation failed. run:
  * the body of the new thread; returns the start routine's result. */
@@ -105,8 +143,10 @@ bool threads_is_only_one(void); /* the caller is the only thread of the program 
 void threads_bury(void);        /* takes the dead off the list, their caches go back */
 GC_INLINE struct thread *threads_next(struct thread *t) { return t->next; }
 
-/* Starts a thread of the library's own: no signals, not registered, detached. 0 or an errno value. */
+/* Starts a thread of the library's own: no signals, not registered, detached. 0 or an errno value. sized: with a stack
+ * of so many bytes, since it will run what is the program's. */
 int thread_start_internal(void *(*body)(void *), void *arg);
+int thread_start_internal_sized(void *(*body)(void *), void *arg, size_t stack);
 
 /* fork: the gate, closed with the world stopped, keeps all threads but the caller out; the child keeps only
  * the calling thread. */

@@ -8,6 +8,8 @@
 
 #include "runtime/base.h"
 
+struct left_at;
+
 void world_init(void); /* installs the handler */
 
 /* Stops all registered threads but the caller; takes and keeps the thread list lock. sp: the caller's own
@@ -29,6 +31,11 @@ void world_park_self(void);
 
 /* Calls f(sp, arg) with all callee-saved registers spilled to the stack at or above sp. */
 void world_with_spilled_registers(void (*f)(char *sp, void *arg), void *arg);
+
+/* Notes that the calling thread leaves its stack at top, at or above which all lies that lives there, and copies all
+ * between top and here, and the callee-saved registers. For a function called by one of ours whose caller's stack
+ * pointer is top (__builtin_dwarf_cfa()). */
+void world_note_left(struct left_at *at, char *top);
 
 /* The stop signal: unblock it on this thread; take it out of a set the program wants blocked. */
 void world_unblock_signal(void);

@@ -5,6 +5,7 @@
 #include <linux/membarrier.h>
 #include <sched.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -12,6 +13,8 @@
 #include "runtime/interpose.h"
 #include "runtime/options.h"
 #include "runtime/os.h"
+#include "runtime/probe.h"
+#include "runtime/sleep.h"
 #include "runtime/thread.h"
 #include "runtime/torture.h"
 
@@ -26,6 +29,7 @@ static struct {
   atomic_u32 mutators;  /* [A; written STW] threads stopped by the current stop; late leavers of the last one read it */
   atomic_u32 busy;      /* [A; written STW] of these, the ones that were busy */
   atomic_u32 brief;     /* [A; written STW] 1: the stop is expected to be short */
+  unsigned held;        /* [L:THREADS] blocked threads that this stop holds */
 } world GC_OWN_DATA;
 
 int world_signal(void) { return world.signal; }
@@ -87,10 +91,16 @@ static void park(struct thread *t, char *sp) {
 }
 
 /* On a signal stack both stacks count: what runs here, and whatever was interrupted on the normal one. */
-static void note_signal_stack(struct thread *t, char *sp, const stack_t *alt) {
+static struct range signal_stack_at(char *sp, const stack_t *alt) {
   char *lo = alt->ss_sp;
   bool on_it = !(alt->ss_flags & SS_DISABLE) && lo != NULL && sp >= lo && sp < lo + alt->ss_size;
-  t->other_stack = on_it ? (struct range){sp, lo + alt->ss_size} : (struct range){NULL, NULL};
+  return on_it ? (struct range){sp, lo + alt->ss_size} : (struct range){NULL, NULL};
+}
+
+static struct range own_signal_stack_at(char *sp) {
+  stack_t alt = {0};
+  sigaltstack(NULL, &alt);
+  return signal_stack_at(sp, &alt);
 }
 
 struct stopped_at {
@@ -100,8 +110,19 @@ struct stopped_at {
 
 static void park_in_handler(char *sp, void *arg) {
   struct stopped_at *at = arg;
-  note_signal_stack(at->thread, sp, at->signal_stack);
+  at->thread->other_stack = signal_stack_at(sp, at->signal_stack);
   park(at->thread, sp);
+}
+
+static const char *interrupted_sp(const ucontext_t *c) {
+#if defined(__x86_64__)
+  return (const char *)c->uc_mcontext.gregs[REG_RSP];
+#elif defined(__aarch64__)
+  return (const char *)c->uc_mcontext.sp;
+#else
+  (void)c;
+  return NULL; /* stops end sleeps here */
+#endif
 }
 
 /* The interrupted registers (in the kernel's frame above ours), the red zone and the rest of the stack all lie
@@ -118,15 +139,17 @@ static void on_stop_signal(int signal, siginfo_t *info, void *context) {
     else
       world_with_spilled_registers(park_in_handler, &at);
   }
+  if (at.thread != NULL && at.thread->sleeps_at != NULL) {
+    const ucontext_t *c = context;
+    sleep_was_interrupted(interrupted_sp(c), &c->uc_sigmask);
+  }
   errno = saved;
 }
 
 static void park_here(char *sp, void *arg) {
   struct thread *t = arg;
-  stack_t alt = {0};
   if (!world_is_stopped()) return;
-  sigaltstack(NULL, &alt);
-  note_signal_stack(t, sp, &alt);
+  t->other_stack = own_signal_stack_at(sp);
   park(t, sp);
 }
 
@@ -142,12 +165,52 @@ GC_NOINLINE void world_with_spilled_registers(void (*f)(char *sp, void *arg), vo
   __asm__ volatile("" ::: "memory");
 }
 
+/* The frames between are ours and small; only a build that makes them very large would not fit. */
+static GC_NO_SANITIZE void copy_frames(char *sp, void *arg) {
+  struct left_at *at = arg;
+  at->words = (size_t)(at->sp - sp) / sizeof(uintptr_t);
+  GC_ASSERT(at->words <= LEFT_WORDS);
+  for (size_t i = 0; i < at->words; i++) at->spilled[i] = racy_load_word(sp + i * sizeof(uintptr_t));
+}
+
+void world_note_left(struct left_at *at, char *top) {
+  at->sp = top;
+  world_with_spilled_registers(copy_frames, at);
+}
+
+/* ---- threads that are blocked ---- */
+
+/* The stopper's exchange sees what is written before the release. A stop that begins earlier has sent the signal, or will,
+ * and finds the thread in its system call like any other. */
+void thread_block(char *top) {
+  struct thread *t = thread_register_self();
+  t->blocked_other_stack = own_signal_stack_at(top);
+  world_note_left(&t->blocked_at, top);
+  TORTURE_STEP();
+  atomic32_store_release(&t->blocked, THREAD_BLOCKED);
+}
+
+/* The number of the last resume is read first: a stop that is over by the time of the wait has changed it. */
+void thread_unblock(void) {
+  struct thread *t = tl_thread;
+  if (t == NULL || atomic32_load_relaxed(&t->blocked) == THREAD_NOT_BLOCKED)
+    fatal("gc_blocking_end without gc_blocking_begin");
+  for (;;) {
+    unsigned resumed = atomic32_load_acquire(&world.resumed);
+    TORTURE_STEP();
+    if (atomic32_cas(&t->blocked, THREAD_BLOCKED, THREAD_NOT_BLOCKED)) return;
+    os_futex_wait(&world.resumed, resumed, 0);
+  }
+}
+
 void world_init(void) {
   struct sigaction action = {0};
   world.signal = options.signal != 0 ? options.signal : SIGRTMAX - 6;
   action.sa_sigaction = on_stop_signal;
   action.sa_flags = SA_SIGINFO | SA_RESTART; /* on the interrupted stack: no SA_ONSTACK */
-  sigfillset(&action.sa_mask);               /* no handler of the program runs on top of a parked thread */
+  /* No handler of the program runs on top of a parked thread, nor the C library's: sigfillset would leave out the signal
+   * of pthread_cancel, and a thread that was stopped in a cancellation point would unwind and end in the middle of a stop. */
+  memset(&action.sa_mask, 0xff, sizeof action.sa_mask);
   if (real_sigaction(world.signal, &action, NULL) != 0)
     fatal("GC_SIGNAL=%d is not a signal that can be caught", world.signal);
 }
@@ -168,11 +231,31 @@ static void drop_dead(struct thread *t, unsigned stop) {
   atomic32_sub(&world.missing, 1);
 }
 
-static bool expects(const struct thread *t) { return t->state == THREAD_RUNNING && t != tl_thread; }
+static bool expects(const struct thread *t) {
+  return t->state == THREAD_RUNNING && t != tl_thread && atomic32_load_relaxed(&t->blocked) != THREAD_HELD;
+}
 
-static void count_running(void) {
+/* It counts as stopped, so that a signal of an earlier stop that comes late does not acknowledge this one. A thread that
+ * we did not create may have ended in its call, with nobody to tell; its stack may be gone. */
+static void hold_blocked(struct thread *t, unsigned stop) {
+  if (t->state != THREAD_RUNNING || !atomic32_cas(&t->blocked, THREAD_BLOCKED, THREAD_HELD)) return;
+  atomic32_store_release(&t->stopped, stop);
+  world.held++;
+  if (t->start == NULL && os_signal_thread(t->tid, 0) == ESRCH) t->state = THREAD_DEAD;
+}
+
+static void let_go_blocked(void) {
+  if (world.held == 0) return;
+  for (struct thread *t = threads_first(); t != NULL; t = threads_next(t))
+    if (atomic32_load_relaxed(&t->blocked) == THREAD_HELD)
+      atomic32_store_release(&t->blocked, THREAD_BLOCKED); /* pairs with thread_unblock: sees the new heap state */
+}
+
+static void count_running(unsigned stop) {
   unsigned running = 0, busy = 0;
+  world.held = 0;
   for (struct thread *t = threads_first(); t != NULL; t = threads_next(t)) {
+    hold_blocked(t, stop);
     running += expects(t);
     if (!expects(t)) continue;
     uint64_t entries = atomic_load_relaxed(&t->entries);
@@ -214,7 +297,8 @@ void world_stop(char *sp, bool brief) {
   struct thread *self = tl_thread;
   threads_lock();
   unsigned stop = atomic32_load_relaxed(&world.requested) + 1;
-  count_running();
+  PROBE1(stop__begin, stop);
+  count_running(stop);
   atomic32_store_relaxed(&world.brief, brief);
   atomic32_store_release(&world.requested, stop); /* pairs with the acquire in park: missing is set */
   full_fence();                                   /* see park */
@@ -223,9 +307,7 @@ void world_stop(char *sp, bool brief) {
     wait_for_all(stop);
   }
   if (self == NULL) return;
-  stack_t alt = {0};
-  sigaltstack(NULL, &alt);
-  note_signal_stack(self, sp, &alt);
+  self->other_stack = own_signal_stack_at(sp);
   self->sp = sp;
   atomic32_store_relaxed(&self->stopped, stop);
 }
@@ -233,8 +315,10 @@ void world_stop(char *sp, bool brief) {
 void world_start(void) {
   unsigned stop = atomic32_load_relaxed(&world.requested);
   unsigned parked = atomic32_load_relaxed(&world.mutators);
+  let_go_blocked();
   atomic32_store_release(&world.resumed, stop); /* pairs with park's acquire: sees the new heap state */
-  if (parked != 0) os_futex_wake(&world.resumed, ~0u >> 1);
+  PROBE2(stop__end, stop, parked);
+  if (parked + world.held != 0) os_futex_wake(&world.resumed, ~0u >> 1);
   threads_bury();
   threads_unlock();
 }
@@ -251,7 +335,9 @@ static bool fence_all_threads(void) {
 static void wait_for_leaver(const struct thread *t) {
   TORTURE_STEP();
   uint64_t entries = atomic_load_relaxed(&t->entries);
-  for (int i = 0; t->defer != 0 && atomic_load_relaxed(&t->entries) == entries; i++)
+  /* Acquired: pairs with the release in thread_allow_stops. Otherwise a byte that the leaver stored could still be on its
+   * way when markers start, and their store to it come before. */
+  for (int i = 0; atomic32_load_acquire(&t->defer) != 0 && atomic_load_acquire(&t->entries) == entries; i++)
     if (i < SPINS)
       cpu_relax();
     else

@@ -6,9 +6,9 @@
 TEST_DIRS  := tests/api tests/system tests/torture tests/experiments
 TEST_SRC_C := $(sort $(foreach d,$(TEST_DIRS),$(wildcard $(d)/test_*.c)))
 TEST_SRC_X := $(sort $(foreach d,$(TEST_DIRS),$(wildcard $(d)/test_*.cc)))
-TEST_HDR   := $(foreach d,$(TEST_DIRS),$(wildcard $(d)/*.h)) api/gc_alloc.h api/gc_stats.h api/gc_frag.h
+TEST_HDR   := $(foreach d,$(TEST_DIRS),$(wildcard $(d)/*.h)) $(wildcard api/gc_*.h)
 TEST_BIN   := $(OBJDIR)/tests
-TEST_PLUGIN := $(TEST_BIN)/plugin.so
+TEST_PLUGIN := $(TEST_BIN)/plugin.so $(TEST_BIN)/plugin-small.so $(TEST_BIN)/plugin-large.so
 
 CHECK_CFLAGS := $(shell pkg-config --cflags check 2>/dev/null)
 CHECK_LIBS   := $(shell pkg-config --libs check 2>/dev/null)
@@ -40,13 +40,23 @@ $(PUBLIC_TESTS_X): $(TEST_BIN)/%: %.cc $(TEST_HDR) $(LIBHOLDFAST_A) | $(TEST_BIN
 	$(CXX) -std=c++17 $(TEST_CXX_FLAGS) $(TEST_FLAGS) $< -o $@ $(TEST_LIBS)
 
 # The loader tells names of functions in the program only when they are exported.
-$(TEST_BIN)/test_profile $(TEST_BIN)/test_heapmap: TEST_FLAGS += -rdynamic
+$(addprefix $(TEST_BIN)/test_,profile heapmap why_alive guards leaks): TEST_FLAGS += -rdynamic
 
 # Loaded by test_dlopen, which finds it beside itself. Not linked with the library: it is a stranger.
 $(TEST_PLUGIN): tests/system/plugin.c | $(TEST_BIN)
-	$(CC) -std=c11 $(CFLAGS) $(WARN) -fPIC -shared $< -o $@
+	$(CC) -std=c11 $(CFLAGS) $(WARN) $(PLUGIN_GAP) -fPIC -shared $< -o $@
+$(TEST_BIN)/plugin-small.so: PLUGIN_GAP = -DPLUGIN_GAP=2000
+$(TEST_BIN)/plugin-large.so: PLUGIN_GAP = -DPLUGIN_GAP=10000000
 
 $(TEST_BIN)/test_dlopen: | $(TEST_PLUGIN)
+
+# A library that a test is linked with, found beside it.
+TEST_LINKED := $(TEST_BIN)/liblinked.so
+$(TEST_LINKED): tests/system/linked.c tests/system/linked.h | $(TEST_BIN)
+	$(CC) -std=c11 $(CFLAGS) $(WARN) -fPIC -shared $< -o $@
+
+$(TEST_BIN)/test_tls: TEST_MORE = $(TEST_LINKED) -Wl,-rpath,'$$ORIGIN'
+$(TEST_BIN)/test_tls: $(TEST_LINKED)
 
 .PHONY: public-tests run-public-tests
 public-tests: $(PUBLIC_TESTS)

@@ -1,6 +1,7 @@
 /* test_cpp.cc - the public headers are C++ as well, and their functions have C names. */
 #include "gc_alloc.h"
 #include "gc_stats.h"
+#include "gc_weak.h"
 #include "suite.h"
 
 #include <cstring>
@@ -72,6 +73,21 @@ START_TEST(every_call_links) {
   gc_enable();
   REQUIRE(gc_set_percent(gc_set_percent(100)) == 100);
   gc_release_memory();
+  void *weakly = gc_alloc_uncollectable(10);
+  REQUIRE(gc_set_finalizer(
+              weakly, [](void *, void *) {}, nullptr) == 0 &&
+          gc_run_finalizers() == 0);
+  REQUIRE(gc_set_finalizer_unordered(weakly, nullptr, nullptr) == 0);
+  gc_weak *w = gc_weak_create(weakly), *l = gc_weak_create_long(weakly);
+  gc_ephemeron *e = gc_ephemeron_create(weakly, w);
+  REQUIRE(gc_weak_get(w) == weakly && gc_weak_get(l) == weakly && gc_ephemeron_get_key(e) == weakly);
+  static gc_weak_stats watched;
+  gc_read_weak_stats(&watched);
+  REQUIRE(watched.weak == 2 && watched.uncollectable == 1 && gc_ephemeron_get_value(e) == w);
+  gc_weak_destroy(w);
+  gc_weak_destroy(l);
+  gc_ephemeron_destroy(e);
+  gc_free(weakly);
   static gc_stats stats;
   gc_read_stats(&stats);
   REQUIRE(stats.struct_size == sizeof stats);

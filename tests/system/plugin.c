@@ -13,9 +13,13 @@ void *plugin_get_tls(void);
 static char something[16] = "in the data";
 static struct { void *before, *volatile word; } data = {something, NULL};
 static void *volatile bss[100];
-/* Large, so that it cannot fit in what the loader keeps ready for static TLS. */
+/* Large, so that it cannot fit in what the loader keeps ready for static TLS; larger in the plugin that is to take the module
+ * id of another. */
+#ifndef PLUGIN_GAP
+#define PLUGIN_GAP 16384
+#endif
 static __thread struct {
-  char gap[16384];
+  char gap[PLUGIN_GAP];
   void *volatile word;
 } tls;
 

@@ -3,6 +3,8 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <malloc.h>
+#include <sys/mman.h>
 
 #include "beside.h"
 #include "cases.h"
@@ -10,16 +12,18 @@
 
 static void *plugin;
 
-static void plugin_path(char path[PATH_MAX + 16]) {
-  memset(path, 0, PATH_MAX + 16);
+static const char *plugin_name = "plugin.so";
+
+static void plugin_path(char path[PATH_MAX + 32]) {
+  memset(path, 0, PATH_MAX + 32);
   REQUIRE(readlink("/proc/self/exe", path, PATH_MAX) > 0);
   char *slash = strrchr(path, '/');
   REQUIRE(slash != NULL);
-  memcpy(slash + 1, "plugin.so", sizeof "plugin.so");
+  strcpy(slash + 1, plugin_name);
 }
 
 static void plugin_open(void) {
-  char path[PATH_MAX + 16];
+  char path[PATH_MAX + 32];
   plugin_path(path);
   plugin = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   REQUIRE_MSG(plugin != NULL, "%s", dlerror());
@@ -180,7 +184,7 @@ static void only_root_beside_collections(void) {
 
 /* Another thread loads and unloads another library meanwhile: a copy, since the loader gives a file only once. */
 static void copy_plugin(char *copy) {
-  char path[PATH_MAX + 16], block[4096];
+  char path[PATH_MAX + 32], block[4096];
   ssize_t n;
   plugin_path(path);
   int from = open(path, O_RDONLY), to = mkstemp(copy);
@@ -211,6 +215,40 @@ static void others_load_beside_collections(void) {
   beside_end();
 }
 
+/* A thread that never uses its TLS again keeps the block of an unloaded library, and the module's id goes to one with a larger
+ * block. The first block ends where a mapping ends, in a hole between pages that cannot be read. */
+#define HOLES 64
+static void make_holes(void) {
+  const size_t page = (size_t)getpagesize();
+  char *at = mmap(NULL, (2 * HOLES + 1) * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  REQUIRE(at != MAP_FAILED);
+  for (size_t i = 0; i < HOLES; i++) REQUIRE(munmap(at + (2 * i + 1) * page, page) == 0);
+}
+
+static void use_and_wait(struct park *p) {
+  REQUIRE(mallopt(M_MMAP_THRESHOLD, 512) == 1); /* each block is a mapping of its own */
+  make_holes();
+  plugin_set("plugin_set_tls", NULL);
+  park_wait(p);
+}
+
+START_TEST(block_of_an_unloaded_library) {
+  static struct park p;
+  pthread_t t;
+  plugin_name = "plugin-small.so";
+  plugin_open();
+  park_start(&p, &t, use_and_wait);
+  park_ready(&p);
+  plugin_close();
+  plugin_name = "plugin-large.so";
+  plugin_open();
+  gc_collect();
+  park_go(&p);
+  REQUIRE(pthread_join(t, NULL) == 0);
+  plugin_close();
+}
+END_TEST
+
 static const struct test_case cases[] = {
     {"load_beside_collections", load_beside_collections, NULL},
     {"only_root_beside_collections", only_root_beside_collections, NULL},
@@ -228,6 +266,7 @@ int main(int argc, char **argv) {
   tcase_add_test(tc, tls_of_a_library_younger_than_the_thread);
   tcase_add_test(tc, unloaded_library_keeps_nothing);
   tcase_add_test(tc, loading_beside_collections);
+  tcase_add_test(tc, block_of_an_unloaded_library);
   cases_add(s);
   return suite_main(s);
 }

@@ -71,9 +71,10 @@ static void collect_with_hook(bool ask) {
   calls = 0;
   revive = ask;
   scrub_stack();
+  bool (*before)(void) = cycle_marked_hook;
   cycle_marked_hook = hook;
   gc_collect();
-  cycle_marked_hook = NULL;
+  cycle_marked_hook = before;
 }
 
 /* A word that was left on a stack may keep the chain from the start; a new chain is tried then. */

@@ -114,6 +114,50 @@ START_TEST(deferred_threads_run_on) {
 }
 END_TEST
 
+/* ---- blocked threads ---- */
+
+static atomic_u32 wants_back;
+
+static void *block(void *unused) {
+  thread_register_self();
+  thread_block(__builtin_dwarf_cfa());
+  atomic32_store_release(&phase, 1);
+  await(&wants_back, 1);
+  atomic32_store_release(&phase, 2);
+  thread_unblock();
+  atomic32_store_release(&left, 1);
+  return unused;
+}
+
+static const struct thread *other_thread(void) {
+  const struct thread *t = threads_first();
+  while (t == tl_thread) t = threads_next((struct thread *)(uintptr_t)t);
+  return t;
+}
+
+/* The stop does not wait for it, nor send it a signal, and it runs on; it does not come back before the world runs again. */
+START_TEST(blocked_threads_are_held) {
+  pthread_t id;
+  start_thread(&id, block, NULL);
+  await(&phase, 1);
+  for (int i = 0; i < 3; i++) {
+    world_stop(__builtin_frame_address(0), true);
+    const struct thread *t = other_thread();
+    REQUIRE(t->blocked == THREAD_HELD && t->parked == 0 && t->pending == 0);
+    if (i == 2) atomic32_store_release(&wants_back, 1);
+    if (i == 2) await(&phase, 2);
+    for (int k = 0; k < 50; k++) {
+      sched_yield();
+      REQUIRE(atomic32_load_acquire(&left) == 0);
+    }
+    world_start();
+    if (i < 2) REQUIRE(t->blocked == THREAD_BLOCKED);
+  }
+  pthread_join(id, NULL);
+  REQUIRE(atomic32_load_acquire(&left) == 1);
+}
+END_TEST
+
 /* ---- registration ---- */
 
 static bool is_listed(const struct thread *t) {
@@ -305,6 +349,7 @@ int main(void) {
   TCase *tc = suite_case(s, "stop");
   tcase_add_test(tc, counters_stand_still);
   tcase_add_loop_test(tc, deferred_threads_run_on, 1, 4);
+  tcase_add_test(tc, blocked_threads_are_held);
   tc = suite_case(s, "threads");
   tcase_add_test(tc, registration);
   tcase_add_test(tc, internal_threads_are_not_listed);

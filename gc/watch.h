@@ -1,0 +1,93 @@
+/* watch.h - the table of what is to happen to single objects: one record for each finalizer, weak reference, ephemeron
+ * and uncollectable object (docs/finalizers.md). Found by the object's address, by a hash that grows one bucket at a
+ * time, so that no insertion takes long; and walked, by index, when a cycle decides (gc/verdict.h).
+ *
+ * Promises: a record's object is in use: who frees a slot takes its records off first (watched, gc/weak.h), and what a
+ *   cycle finds unreachable loses them, or is kept, in the same stop.                                      INV-WATCH-1
+ * Records lie in metadata, which is no root and is never scanned: no record keeps its object alive by itself.
+ * Never: calls the program, or allocates in the heap. All calls under the lock, stops deferred, or in the stop. */
+#ifndef HOLDFAST_WATCH_H
+#define HOLDFAST_WATCH_H
+
+#include "alloc/span.h"
+
+/* kind               object is              other and value are
+ *   WATCH_FINALIZER   to be finalized        -, the argument
+ *   WATCH_QUEUED      waiting for its turn   -, the argument; both are roots
+ *   WATCH_CANCELLED   none: it was freed     (still linked in the queue)
+ *   WATCH_WEAK        what is referred to    the handle, -; cleared before finalizers are queued
+ *   WATCH_LONG_WEAK   the same               the same; cleared when the object is freed
+ *   WATCH_EPHEMERON   the key                the handle, the value
+ *   WATCH_KEPT        uncollectable          -, its place in gc/kept.h */
+enum watch_kind {
+  WATCH_NONE,
+  WATCH_FINALIZER,
+  WATCH_QUEUED,
+  WATCH_CANCELLED,
+  WATCH_WEAK,
+  WATCH_LONG_WEAK,
+  WATCH_EPHEMERON,
+  WATCH_KEPT,
+  WATCH_KINDS
+};
+
+typedef void finalizer(void *object, void *arg);
+
+struct watch {          /* all fields [L:WATCH; STW] */
+  uint32_t next;        /* with the same hash, or unused; 0 ends it */
+  uint32_t next_open;   /* gc/verdict.c: not decided yet in this cycle */
+  uint32_t next_queued; /* gc/finalize.c */
+  uint32_t asked;       /* the cycle (watch_cycle) for which value was handed to marking */
+  uint8_t kind;         /* enum watch_kind */
+  bool is_open;         /* linked by next_open */
+  bool unordered;       /* finalizer */
+  uint8_t doomed;       /* gc/verdict.c */
+  uint32_t prev;        /* with the same hash; 0: it is the first */
+  char *object;         /* its start; of a tiny object, its own, in the middle of a slot */
+  atomic_u8 *state;     /* the slot's byte; NULL: always reachable */
+  union {
+    struct handle *other; /* weak references, ephemerons */
+    finalizer *f;         /* finalizers, queued or not */
+  };
+  atomic_u8 *other_state; /* the handle's slot's byte; NULL: always reachable, or there is none */
+  uintptr_t value;        /* kept while object and other are reachable; 0: nothing */
+} __attribute__((aligned(64)));
+_Static_assert(sizeof(struct watch) == 64, "a cache line per record");
+
+void watch_lock(void), watch_unlock(void);
+
+/* A record for the object at p in slot s (s.object NULL: one that is always reachable). 0: memory is refused. */
+uint32_t watch_new(enum watch_kind kind, const void *p, const struct slot *s);
+void watch_set_other(uint32_t i, struct handle *other, const struct slot *s);
+void watch_free(uint32_t i);   /* taken off everything but the lists of others */
+void watch_cancel(uint32_t i); /* no longer found, but not unused yet */
+void watch_retarget(uint32_t i, const void *p, const struct slot *s);
+
+/* Any value below watch_end() but 0; kind WATCH_NONE: unused. */
+struct watch *watch_at(uint32_t i);
+uint32_t watch_end(void);
+
+/* The first record after `after` (0: from the start) whose object is at p; 0: none. */
+uint32_t watch_find(const void *p, uint32_t after);
+
+uint64_t watch_count(enum watch_kind kind);
+void watch_changed(uint32_t i, enum watch_kind kind); /* the record is of another kind from now on */
+
+GC_INLINE uint32_t watch_cycle(void) { return atomic32_load_relaxed(&heap.gen) + 1; }
+GC_INLINE bool is_marked(const atomic_u8 *state) {
+  return state == NULL || atomic8_load_relaxed(state) == atomic32_load_relaxed(&heap.live_colour);
+}
+
+extern atomic_word
+    watch_counts; /* [A] table by page: atomic_u32, records of objects in the span that begins there; 0: none yet */
+
+/* Whether an object of the span may have a record. Of an object that the caller owns, no without the lock is no. */
+GC_INLINE bool page_is_watched(uint32_t page) {
+  const atomic_u32 *counts = (const atomic_u32 *)atomic_load_acquire(&watch_counts); /* pairs with watch.c's set_up */
+  return GC_UNLIKELY(counts != NULL) && atomic32_load_relaxed(&counts[page]) != 0;
+}
+
+/* NULL, or what is wrong. World stopped, cycle over. */
+const char *watch_check(void);
+
+#endif
