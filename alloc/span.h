@@ -105,7 +105,7 @@ GC_INLINE void heap_set_births(unsigned colour) {
   atomic32_store_relaxed(&heap.probe_colour, colour);
 }
 
-#define FREED_WHILE_MARKING 3 /* slot byte: freed by gc_free, to be swept as dead */
+#define FREED_WHILE_MARKING 3 /* slot byte: freed by gc_free, or given back by a cache, to be swept as dead */
 GC_INLINE unsigned other_colour(unsigned colour) { return 3 - colour; }
 
 /* A slot found from an address. */
