@@ -10,7 +10,8 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 VERSION := 0.1.0
 SOVERSION := 0
-OBJDIR := build/$(BUILD)$(if $(findstring clang,$(CC)),-clang)
+CROSS := $(patsubst %gcc,%,$(filter %-linux-gnu-gcc,$(CC)))
+OBJDIR := build/$(BUILD)$(if $(findstring clang,$(CC)),-clang)$(CROSS:%-=-%)
 
 COMMA := ,
 WARN := -Wall -Wextra -Wundef -Wshadow -Wconversion -Wmissing-prototypes -Wstrict-prototypes -Werror
@@ -27,6 +28,7 @@ LIB_CFLAGS = -std=c11 -D_GNU_SOURCE -DGC_IMPL -I. -Iapi $(WARN) $(CFLAGS) -fPIC 
 
 SOURCES := $(filter-out alloc/mksizeclass.c,$(wildcard runtime/*.c alloc/*.c gc/*.c api/*.c))
 OBJECTS := $(SOURCES:%.c=$(OBJDIR)/lib/%.o)
+PUBLIC_HEADERS := $(sort $(wildcard api/gc_*.h))
 LIBHOLDFAST_A := $(OBJDIR)/libholdfast.a
 LIBHOLDFAST_SO := $(OBJDIR)/libholdfast.so.$(VERSION)
 
@@ -36,7 +38,7 @@ WRAP_OBJECTS := $(OBJECTS:%/interpose.o=%/interpose_wrap.o)
 WRAPPED = $(shell sed -n 's/^ *F.[a-z]*, \([a-z_]*\), .*/\1/p' runtime/interpose.c)
 WRAP_FLAGS = $(WRAPPED:%=-Wl$(COMMA)--wrap=%)
 
-.PHONY: all help examples test check check-asan check-tsan check-torture deps generate check-generated format install clean
+.PHONY: all help examples test check check-aarch64 check-asan check-tsan check-torture deps generate check-generated format install clean
 all: $(LIBHOLDFAST_A) $(LIBHOLDFAST_SO)
 
 help:
@@ -44,11 +46,13 @@ help:
 	@echo 'make examples        installs what is missing, builds, runs Examples 1-4 and the step table'
 	@echo 'make test            installs what is missing, runs all tests and script checks'
 	@echo 'make check           unit and public tests of this BUILD only'
+	@echo 'make check-aarch64   cross-built for aarch64, tests under qemu'
+	@echo 'make check-programs  SQLite, Lua, cJSON and libxml2 on Holdfast; make bench-programs measures them'
 	@echo 'make bench           speed against glibc, jemalloc, mimalloc, bdwgc, Go (BENCH_ARGS="--help")'
 	@echo 'make scenarios       the fragmentation laboratory; make scenarios-small runs it, shortened'
 	@echo 'make report          runs the whole laboratory, writes build/report/index.html (experiments/holdfast-lab --help)'
-	@echo 'make install         libraries, headers, holdfast.pc under $$DESTDIR$$PREFIX'
-	@echo 'make generate        the generated files: size classes, docs/tuning.md'
+	@echo 'make install         libraries, headers, manual pages, holdfast.pc under $$DESTDIR$$PREFIX'
+	@echo 'make generate        the generated files: size classes, docs/tuning.md, docs/api.md, manual pages'
 	@echo 'make format          clang-format over all C files'
 	@echo 'make clean           removes build/'
 	@echo 'BUILD=release|debug|asan|tsan|torture  CC=gcc|clang  PREFIX=  DESTDIR='
@@ -61,8 +65,8 @@ $(OBJDIR)/lib/%.o: %.c
 # clash with a program's.
 $(LIBHOLDFAST_A): $(OBJECTS)
 	@rm -f $@
-	@ld -r -o $(OBJDIR)/holdfast.o $(OBJECTS)
-	@objcopy --localize-hidden $(OBJDIR)/holdfast.o
+	@$(CROSS)ld -r -o $(OBJDIR)/holdfast.o $(OBJECTS)
+	@$(CROSS)objcopy --localize-hidden $(OBJDIR)/holdfast.o
 	@echo "  AR $@"; ar rcs $@ $(OBJDIR)/holdfast.o
 
 $(OBJDIR)/lib/runtime/interpose_wrap.o: runtime/interpose.c
@@ -72,8 +76,8 @@ $(OBJDIR)/lib/runtime/interpose_wrap.o: runtime/interpose.c
 $(LIBHOLDFAST_STATIC_A): $(WRAP_OBJECTS)
 	@mkdir -p $(@D)
 	@rm -f $@
-	@ld -r -o $(@D)/holdfast.o $(WRAP_OBJECTS)
-	@objcopy --localize-hidden $(@D)/holdfast.o
+	@$(CROSS)ld -r -o $(@D)/holdfast.o $(WRAP_OBJECTS)
+	@$(CROSS)objcopy --localize-hidden $(@D)/holdfast.o
 	@echo "  AR $@"; ar rcs $@ $(@D)/holdfast.o
 
 $(LIBHOLDFAST_SO): $(OBJECTS) api/holdfast.map
@@ -91,10 +95,16 @@ $(OBJDIR)/mktuning: tests/tools/mktuning.c runtime/options.def
 generate: $(OBJDIR)/mksizeclass $(OBJDIR)/mktuning
 	$(OBJDIR)/mksizeclass > alloc/sizeclass_tab.h
 	$(OBJDIR)/mktuning > docs/tuning.md
+	rm -rf docs/man/man3 docs/man/man7
+	python3 tests/tools/mkman.py docs/man
+	mv docs/man/api.md docs/api.md
 
 check-generated: $(OBJDIR)/mksizeclass $(OBJDIR)/mktuning
 	$(OBJDIR)/mksizeclass | diff -u alloc/sizeclass_tab.h -
 	$(OBJDIR)/mktuning | diff -u docs/tuning.md -
+	rm -rf $(OBJDIR)/man && python3 tests/tools/mkman.py $(OBJDIR)/man
+	for made in man3 man7; do diff -ru docs/man/$$made $(OBJDIR)/man/$$made || exit 1; done
+	diff -u docs/api.md $(OBJDIR)/man/api.md
 
 format:
 	clang-format -i $(filter-out alloc/sizeclass_tab.h,$(shell git ls-files '*.c' '*.h'))
@@ -110,6 +120,7 @@ include experiments/scenarios/scenarios.mk
 include experiments/lab/lab.mk
 include tests/tests.mk
 include tests/unit/unit.mk
+include tests/programs/programs.mk
 
 examples: deps
 	@$(MAKE) --no-print-directory run-examples
@@ -134,6 +145,11 @@ check-torture: run-unit-tests $(TORTURE_TESTS) $(TORTURE_PLAY)
 	GC_TORTURE=200 sh tests/run.sh $(TORTURE_TESTS)
 	GC_MAX_PAUSE_US=100 sh tests/run.sh $(TORTURE_PLAY)
 
+# Another machine: built with a cross compiler, and tested as far as an emulator allows (docs/portability.md).
+check-aarch64:
+	@sh tests/tools/install-deps.sh aarch64
+	@sh tests/tools/check-aarch64.sh
+
 # gnuplot is for the laboratory's plots; without it they are not checked.
 test: deps
 	-@sh tests/tools/install-deps.sh report
@@ -146,7 +162,10 @@ install: all $(LIBHOLDFAST_STATIC_A)
 	install -m 755 $(LIBHOLDFAST_SO) $(DESTDIR)$(PREFIX)/lib/libholdfast.so.$(VERSION)
 	ln -sf libholdfast.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libholdfast.so.$(SOVERSION)
 	ln -sf libholdfast.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib/libholdfast.so
-	install -m 644 api/gc_*.h $(DESTDIR)$(PREFIX)/include/
+	install -m 644 $(PUBLIC_HEADERS) $(DESTDIR)$(PREFIX)/include/
+	install -d $(DESTDIR)$(PREFIX)/share/man/man3 $(DESTDIR)$(PREFIX)/share/man/man7
+	install -m 644 docs/man/man3/*.3 $(DESTDIR)$(PREFIX)/share/man/man3/
+	install -m 644 docs/man/man7/*.7 $(DESTDIR)$(PREFIX)/share/man/man7/
 	install -d $(DESTDIR)$(PREFIX)/share/holdfast
 	install -m 644 api/holdfast.supp $(DESTDIR)$(PREFIX)/share/holdfast/holdfast.supp
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@WRAP@|$(WRAP_FLAGS)|' api/holdfast.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/holdfast.pc

@@ -4,6 +4,7 @@
 #include "alloc/central.h"
 #include "alloc/guard.h"
 #include "alloc/inside.h"
+#include "alloc/layout.h"
 #include "alloc/leaks.h"
 #include "alloc/slotmap.h"
 #include "alloc/sweep.h"
@@ -34,6 +35,18 @@ static struct cache *find_unused(void) {
   return c;
 }
 
+static void open_classes(struct cache *c, unsigned from, unsigned to) {
+  for (unsigned sc = from; sc < to; sc++) {
+    c->span[sc].page = NO_PAGE;
+    c->group[sc].size = (uint32_t)span_class_size(sc);
+  }
+  c->classes = to;
+}
+
+void cache_open_typed(struct cache *c) {
+  if (c->classes < SPAN_CLASSES) open_classes(c, TYPED_FIRST, SPAN_CLASSES);
+}
+
 static struct cache *new_cache(void) {
   struct cache *c = NULL;
   if (caches.by_index == NULL) caches.by_index = meta_map((CACHES_MAX + 1) * sizeof(struct cache *));
@@ -42,10 +55,7 @@ static struct cache *new_cache(void) {
   c->index = ++caches.count;
   sampler_init(&c->sampler, c->index);
   caches.by_index[c->index] = c;
-  for (unsigned sc = 0; sc < SPAN_CLASSES; sc++) {
-    c->span[sc].page = NO_PAGE;
-    c->group[sc].size = (uint32_t)span_class_size(sc);
-  }
+  open_classes(c, 0, TYPED_FIRST);
   c->next = cache_first();
   atomic_store_release(&caches.first, (uintptr_t)c); /* pairs with cache_first: its fields are set */
   return c;
@@ -77,6 +87,10 @@ static GC_NOINLINE uint64_t up_to_sample(struct cache *c, unsigned sc, uint64_t 
   return mask & ~rest;
 }
 
+static void clear_layouts(char *base, uint64_t mask, size_t size) {
+  for (; mask != 0; mask &= mask - 1) layout_clear(base + (unsigned)__builtin_ctzll(mask) * size, size);
+}
+
 /* Claims what is free in the next groups of the cached span; false when the span has no more. The bytes are
  * stored before the mask is: a stop cannot come between (deferred), but gc_base on another thread can. */
 static bool claim_group(struct cache *c, unsigned sc) {
@@ -98,6 +112,8 @@ static bool claim_group(struct cache *c, unsigned sc) {
     }
     unsigned claims = atomic32_load_relaxed(&s->claims);
     atomic32_store_relaxed(&s->claims, claims + 1);
+    if (GC_UNLIKELY(span_class_is_typed(sc)))
+      clear_layouts(page_address(s->page) + (size_t)n * 64 * g->size, mask, g->size);
     write_fence();  /* pairs with the fence in claims_same: who reads a byte from below sees the count changed */
     TORTURE_STEP(); /* a marker may set a mark in this group */
     group_store(bytes, mask, span_birth_colour(s->page, sc));
@@ -196,7 +212,7 @@ static void return_span(struct cache *c, unsigned sc) {
 
 void cache_flush(struct cache *c) {
   c->tiny = c->tiny_end = NULL;
-  for (unsigned sc = 2; sc < SPAN_CLASSES; sc++) {
+  for (unsigned sc = 2; sc < c->classes; sc++) {
     if (c->span[sc].page != NO_PAGE) return_span(c, sc);
   }
 }
@@ -205,7 +221,7 @@ void cache_retire(struct cache *c) {
   cache_flush(c);
   if (c == tl_cache) tl_cache = (struct cache *)(uintptr_t)&empty_cache;
   lock_acquire(&caches.lock); /* statistics see the counts in one place or the other */
-  for (unsigned sc = 2; sc < SPAN_CLASSES; sc++) {
+  for (unsigned sc = 2; sc < c->classes; sc++) {
     atomic_add(&central_counts(sc)->retired, atomic_load_relaxed(&c->span[sc].taken));
     atomic_store_relaxed(&c->span[sc].taken, 0);
   }
@@ -276,7 +292,7 @@ static void last_taken(const struct slot_group *g, uint64_t claimed, void (*f)(v
 
 void cache_stopped(struct cache *c, unsigned colour, void (*f)(void *arg, const void *p), void *arg) {
   if (c->tiny_end != NULL) f(arg, c->tiny_end - TINY_SIZE);
-  for (unsigned sc = 2; sc < SPAN_CLASSES; sc++) {
+  for (unsigned sc = 2; sc < c->classes; sc++) {
     struct cached_span *s = &c->span[sc];
     struct slot_group *g = &c->group[sc];
     if (s->page == NO_PAGE || s->next_group == 0) continue;
@@ -294,7 +310,7 @@ bool cache_was_busy(struct cache *c) {
 /* Counted as handed out: all of the span's slots, as before the cycle (central_exchange). What marking counted
  * already is taken off again, so the estimate stays high by at most the free slots. */
 void cache_sweep(struct cache *c) {
-  for (unsigned sc = 2; sc < SPAN_CLASSES; sc++) {
+  for (unsigned sc = 2; sc < c->classes; sc++) {
     uint32_t page = c->span[sc].page;
     if (page == NO_PAGE) continue;
     unsigned marked = sweep_cached_span(page) - count_bits(c->group[sc].free);

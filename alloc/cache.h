@@ -28,10 +28,12 @@ struct cached_span {
   atomic_u32 claims;   /* [own, read by claims_begin] odd while slots are being claimed: bytes and mask do not agree */
 };
 
+/* What is of typed classes lies at the ends of both tables: a thread that allocates no typed objects has less memory in use
+ * for it, and loops go to `classes` only. */
 struct cache {
   struct slot_group group[SPAN_CLASSES]; /* hot: the fast path reads nothing else */
   char *tiny, *tiny_end;                 /* [own; STW] rest of the current tiny block; NULL: none */
-  struct cached_span span[SPAN_CLASSES];
+  unsigned classes;                      /* [own; STW] TYPED_FIRST; SPAN_CLASSES: typed ones are ready */
   atomic_word tiny_objects, tiny_blocks; /* [own, read by statistics] */
   struct sampler sampler;                /* [own] which of its slots are samples */
   uint64_t allocations;                  /* [own] torture builds count here */
@@ -39,6 +41,7 @@ struct cache {
   struct cache *next;                    /* [const once listed] all caches, in use or not */
   uint32_t index;                        /* [const] 1-based; spans name their owner by it */
   bool in_use;                           /* [L:CACHES] */
+  struct cached_span span[SPAN_CLASSES];
 };
 
 /* This thread's cache; empty_cache before its first allocation, so that the fast path needs no test. */
@@ -64,8 +67,9 @@ GC_INLINE void *tiny_take(struct cache *c, size_t size) {
 
 /* All that follows: stops deferred. */
 
-struct cache *cache_create(void);   /* for the calling thread: sets tl_cache; NULL when memory is refused */
-void cache_retire(struct cache *c); /* the thread ends: spans go to the central lists */
+struct cache *cache_create(void);       /* for the calling thread: sets tl_cache; NULL when memory is refused */
+void cache_open_typed(struct cache *c); /* before its first refill of a typed class */
+void cache_retire(struct cache *c);     /* the thread ends: spans go to the central lists */
 
 /* Claims the next slots for sc. False when memory is refused. */
 bool cache_refill(struct cache *c, unsigned sc);

@@ -2,6 +2,7 @@
 #include "alloc/central.h"
 
 #include "alloc/inside.h"
+#include "alloc/layout.h"
 #include "alloc/pageheap.h"
 #include "alloc/slotmap.h"
 #include "alloc/sweep.h"
@@ -21,8 +22,8 @@ static struct central centrals[SPAN_CLASSES] GC_OWN_DATA;
 
 static unsigned swept_half(void) { return atomic32_load_relaxed(&heap.gen) & 1; }
 
-void central_init(void) {
-  for (unsigned sc = 0; sc < SPAN_CLASSES; sc++) {
+void central_init(unsigned from, unsigned to) {
+  for (unsigned sc = from; sc < to; sc++) {
     centrals[sc].lock.rank = RANK_CENTRAL;
     for (int half = 0; half < 2; half++)
       centrals[sc].partial[half] = centrals[sc].full[half] = (struct list){NO_PAGE, NO_PAGE};
@@ -321,6 +322,8 @@ static char *take_slot(struct central *c, unsigned sc, uint32_t page, unsigned *
   struct span *s = &heap.spans[page];
   uint32_t block = span_block(page);
   unsigned i = find_free(block, sc, group);
+  char *object = page_address(page) + (size_t)i * span_class_size(sc);
+  if (span_class_is_typed(sc)) layout_clear(object, span_class_size(sc));
   TORTURE_STEP(); /* a marker may set a mark in this group */
   group_store(slotmap_group(block, i / 64), (uint64_t)1 << (i % 64), span_birth_colour(page, sc));
   if (sc == TINY_SPAN_CLASS) {
@@ -334,7 +337,6 @@ static char *take_slot(struct central *c, unsigned sc, uint32_t page, unsigned *
     s->partial = 0;
     list_append(list_of(c, page), page);
   }
-  char *object = page_address(page) + (size_t)i * span_class_size(sc);
   inside_handed_out(object, object + span_class_size(sc));
   return object;
 }

@@ -10,7 +10,7 @@
 #include "alloc/span.h"
 #include "runtime/lock.h"
 
-void central_init(void);
+void central_init(unsigned from, unsigned to); /* the lists of these classes */
 
 /* A cache leaves span `old` (NO_PAGE: none; used_up: it claimed all slots) and gets another with at least one free
  * slot, SPAN_SWEEPING and the caller's: from the swept lists, by sweeping, or a new one; NO_PAGE when memory is

@@ -38,8 +38,8 @@ static struct plan {
   uint64_t objects;   /* in them */
 } plans[SPAN_CLASSES] GC_OWN_DATA;
 
-void compact_init(void) {
-  for (unsigned sc = 0; sc < SPAN_CLASSES; sc++) plans[sc].lock.rank = RANK_COMPACT;
+void compact_init(unsigned from, unsigned to) {
+  for (unsigned sc = from; sc < to; sc++) plans[sc].lock.rank = RANK_COMPACT;
 }
 
 static void begin_pass(struct plan *p, enum phase phase) {

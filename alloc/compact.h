@@ -15,7 +15,7 @@
 
 #include "alloc/span.h"
 
-void compact_init(void);
+void compact_init(unsigned from, unsigned to); /* for these classes */
 
 /* STAY: the object is well where it is, or there is no better place. MOVE: *to is a slot of a denser span, claimed, to be
  * written and handed out before stops are allowed; with to NULL it is an answer only. AGAIN: a piece of planning was done, a few

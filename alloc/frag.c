@@ -59,6 +59,7 @@ static enum look look_at(struct frag_span *s, uint32_t page, unsigned sc, unsign
   s->slots = sc < 2 ? 1 : span_class_slots(sc);
   s->age = (atomic32_load_relaxed(&heap.gen) - desc_born(d)) & AGE_MASK;
   s->cached = state == SPAN_CACHED;
+  s->typed = (d & DESC_TYPED) != 0;
   s->unswept = !span_is_swept(page);
   s->claimed = s->claimed_group = 0;
   s->claimed_mask = 0;
@@ -117,7 +118,7 @@ static bool slots_are_free(const struct frag_span *s, size_t first, size_t last)
 /* OS pages may be larger than ours, and are whole in the span only from the first boundary on. */
 size_t frag_free_os_bytes(const struct frag_span *s) {
   size_t step = os_page_size(), bytes = (size_t)s->pages << PAGE_SHIFT, start = (size_t)s->page << PAGE_SHIFT, sum = 0;
-  uint32_t magic = class_magic[s->sc / 2];
+  uint32_t magic = class_magic[class_of(s->sc)];
   if (s->sc < 2 || !frag_is_partly_used(s)) return 0;
   for (size_t at = round_up(start, step) - start; at + step <= bytes; at += step) {
     size_t first = (at * magic) >> 32, last = ((at + step - 1) * magic) >> 32;

@@ -24,7 +24,7 @@ struct frag_span {
   unsigned sc, slots; /* a large object is a span of one slot */
   unsigned objects, claimed;
   unsigned age; /* cycles since it was made, modulo AGE_MASK + 1 */
-  bool cached, unswept;
+  bool cached, unswept, typed;
   uint64_t used[FRAG_GROUPS]; /* partly used (below): bit per slot that holds an object */
   unsigned claimed_group;     /* where the claimed slots are: */
   uint64_t claimed_mask;

@@ -5,6 +5,7 @@
 #include "alloc/cache.h"
 #include "alloc/central.h"
 #include "alloc/inside.h"
+#include "alloc/layout.h"
 #include "alloc/pageheap.h"
 #include "alloc/pages.h"
 #include "alloc/sample.h"
@@ -29,6 +30,18 @@ static void fail(const char *what, uint32_t page, uint64_t expected, uint64_t fo
               page == NO_PAGE ? 0 : span_class_of(page), (unsigned long)expected, (unsigned long)found);
 }
 
+/* Allocated objects of a typed span name their layouts. */
+static void check_layouts(uint32_t page) {
+  struct slot s = slot_find(page_address(page));
+  unsigned live_colour = atomic32_load_relaxed(&heap.live_colour);
+  for (unsigned g = 0; g < (s.sc < 2 ? 1 : span_class_groups(s.sc)); g++)
+    for (uint64_t left = group_equal(slotmap_group(span_block(page), g), live_colour); left != 0; left &= left - 1) {
+      unsigned i = g * 64 + (unsigned)__builtin_ctzll(left);
+      s.object = page_address(page) + i * s.size;
+      if (!layout_is_whole(&s)) fail("a typed object has lost its layout: was its end overwritten?", page, 0, i);
+    }
+}
+
 /* Slot bytes: 0 or a colour; the dead colour only in unswept spans; nothing past the last slot. */
 static void check_bytes(uint32_t page, unsigned sc, bool swept) {
   uint32_t block = span_block(page);
@@ -43,6 +56,7 @@ static void check_bytes(uint32_t page, unsigned sc, bool swept) {
     if (((live | dead) & ~group_valid(slots, g)) != 0) fail("a slot byte past the last slot", page, 0, g);
     check.objects[sc] += count_bits(live | dead);
   }
+  if (span_is_typed(page)) check_layouts(page);
 }
 
 static void check_listed(uint32_t page, bool partial, bool swept, void *arg) {
@@ -66,7 +80,7 @@ static void check_listed(uint32_t page, bool partial, bool swept, void *arg) {
 }
 
 static void check_cache(const struct cache *c) {
-  for (unsigned sc = 2; sc < SPAN_CLASSES; sc++) {
+  for (unsigned sc = 2; sc < c->classes; sc++) {
     uint32_t page = c->span[sc].page;
     if (page == NO_PAGE) continue;
     check.cached_pages += span_pages(page);
@@ -104,7 +118,7 @@ static void check_pages(void) {
 }
 
 static void check_counters(void) {
-  for (unsigned sc = 0; sc < SPAN_CLASSES; sc++) {
+  for (unsigned sc = 0; sc < span_classes(); sc++) {
     const struct central_counts *counts = central_counts(sc);
     uint64_t n = atomic_load_relaxed(&counts->retired) - atomic_load_relaxed(&counts->freed);
     for (struct cache *c = cache_first(); c != NULL; c = c->next)
@@ -142,7 +156,7 @@ static void check_inside(void) {
 
 const char *heapcheck(void) {
   memset(&check, 0, sizeof check);
-  for (unsigned sc = 0; sc < SPAN_CLASSES; sc++) central_each(sc, check_listed, &sc);
+  for (unsigned sc = 0; sc < span_classes(); sc++) central_each(sc, check_listed, &sc);
   for (struct cache *c = cache_first(); c != NULL; c = c->next) check_cache(c);
   check_pages();
   check_counters();

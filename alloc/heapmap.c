@@ -9,7 +9,7 @@
 #define HEADER_BYTES 56
 #define RECORD_BYTES 8 /* kind and length */
 enum { KIND_SPAN = 1, KIND_END = 2, KIND_SITE = 3, KIND_OWNERS = 4 };
-enum { FLAG_NOSCAN = 1, FLAG_CACHED = 2, FLAG_UNSWEPT = 4 };
+enum { FLAG_NOSCAN = 1, FLAG_CACHED = 2, FLAG_UNSWEPT = 4, FLAG_TYPED = 8 };
 
 static char *put(char *to, uint64_t value, unsigned bytes) {
   for (unsigned i = 0; i < bytes; i++) *to++ = (char)(value >> (8 * i));
@@ -40,8 +40,9 @@ size_t heapmap_span(char *to, const struct frag_span *s, struct heapmap_totals *
   char *at = put(to + RECORD_BYTES, s->page, 4);
   at = put(at, s->pages, 4);
   at = put(at, s->age, 4);
-  at = put(at, s->sc / 2, 2);
-  unsigned flags = (s->sc & NOSCAN ? FLAG_NOSCAN : 0u) | (s->cached ? FLAG_CACHED : 0u);
+  at = put(at, class_of(s->sc), 2);
+  unsigned flags = (span_class_is_noscan(s->sc) ? FLAG_NOSCAN : 0u) | (s->cached ? FLAG_CACHED : 0u);
+  if (s->typed) flags |= FLAG_TYPED;
   at = put(at, flags | (s->unswept ? FLAG_UNSWEPT : 0u), 2);
   at = put(at, s->sc < 2 ? 0 : frag_slot_bytes(s), 4);
   at = put(at, s->slots, 4);

@@ -35,7 +35,7 @@ bool pageheap_init(void) {
  * of both sees the other. Both do no harm. */
 static void note_fresh(uint32_t page, unsigned sc) {
   full_fence();
-  if (!heap_is_marking() || (sc & NOSCAN)) return;
+  if (!heap_is_marking() || span_class_is_noscan(sc)) return;
   lock_acquire(&heap_lock);
   GC_ASSERT(fresh.count < fresh.max); /* no span is freed while marking, so none is here twice */
   fresh.page[fresh.count++] = page;
@@ -157,27 +157,28 @@ uint32_t span_alloc(unsigned sc) {
   return page;
 }
 
-uint32_t span_alloc_large(size_t n, size_t align, unsigned noscan, bool *zero) {
+uint32_t span_alloc_large(size_t n, size_t align, unsigned sc, bool *zero) {
   uint32_t page, block;
-  if (!take(n, align, 1, &page, &block, zero)) return NO_PAGE;
+  if (!take(n, align, slotmap_blocks(sc), &page, &block, zero)) return NO_PAGE;
   init_span(page, *zero);
   heap.spans[page].pages = (uint32_t)n;
-  atomic8_store_relaxed(slotmap_group(block, 0), span_birth_colour(page, noscan));
-  span_publish(page, noscan, (uint32_t)n, block);
-  note_fresh(page, noscan);
+  atomic8_store_relaxed(slotmap_group(block, 0), span_birth_colour(page, sc == LARGE_TYPED ? 0 : sc));
+  span_publish(page, sc, (uint32_t)n, block);
+  note_fresh(page, sc);
   return page;
 }
 
 void span_free(uint32_t page) {
   uint32_t n = span_pages(page), block = span_block(page);
-  unsigned sc = span_class_of(page);
+  uint64_t d = page_desc(page);
+  unsigned sc = desc_class(d), blocks = slotmap_blocks(sc < 2 && (d & DESC_TYPED) ? LARGE_TYPED : sc);
   GC_CHECK(atomic8_load_relaxed(&heap.spans[page].state) == SPAN_SWEEPING);
   GC_CHECK(!span_has_samples(page));
   atomic8_store_release(&heap.spans[page].state, SPAN_NONE);
   if (sc >= 2) inside_handed_out(page_address(page), page_address(page + n));
   span_unpublish(page, n); /* before the pages and blocks can have a new owner */
   atomic_add(&heap.freed_spans, 1);
-  slotmap_free(block, slotmap_blocks(sc));
+  slotmap_free(block, blocks);
   lock_acquire(&heap_lock);
   pages_free(page, n);
   lock_release(&heap_lock);

@@ -12,8 +12,8 @@ bool pageheap_init(void); /* false when memory for the page bitmaps is refused *
 uint32_t span_alloc(unsigned sc);
 
 /* A span for one object of `pages` pages, aligned to align pages, with its slot allocated (live colour);
- * NO_PAGE when refused. *zero: the memory is zero. */
-uint32_t span_alloc_large(size_t pages, size_t align, unsigned noscan, bool *zero);
+ * NO_PAGE when refused. sc: 0, NOSCAN or LARGE_TYPED. *zero: the memory is zero. */
+uint32_t span_alloc_large(size_t pages, size_t align, unsigned sc, bool *zero);
 
 /* Gives the span's pages back. */
 void span_free(uint32_t page);

@@ -5,12 +5,16 @@
 #include "alloc/sizeclass_tab.h"
 #include "runtime/config.h"
 
-/* A span class is a size class with a kind: class * 2 + noscan. Classes 0 and 1 are large objects. */
-#define SPAN_CLASSES (2 * SIZE_CLASSES)
+/* A span class is a size class with a kind. Scanned and noscan: class * 2 + noscan, so that the fast paths need no table;
+ * 0 and 1 are large objects. Typed (alloc/layout.h), behind them: one per size class but the large one, whose typed objects
+ * are of class 0. Typed classes exist from the first layout on (span_classes). */
 #define NOSCAN 1u
+#define TYPED_FIRST (2 * SIZE_CLASSES)
+#define SPAN_CLASSES (TYPED_FIRST + SIZE_CLASSES - 1)
+#define LARGE_TYPED SPAN_CLASSES /* names what a span is made for, and is no class: the span is of class 0 */
 
 _Static_assert(SIZE_CLASSES == 68, "Go's 67 classes and the large one");
-_Static_assert(SPAN_CLASSES <= 256, "a span class fits the byte it has in a page descriptor");
+_Static_assert(TYPED_FIRST <= 256, "what marking reads of a span class fits the byte it has in a page descriptor");
 
 #define TINY_SIZE 16                      /* bytes of a tiny block */
 #define TINY_SPAN_CLASS (2u * 2 + NOSCAN) /* where tiny blocks live: 16 bytes, noscan */
@@ -37,9 +41,13 @@ GC_INLINE unsigned size_class(size_t size) {
 }
 
 GC_INLINE unsigned span_class(unsigned cls, unsigned noscan) { return cls * 2 + noscan; }
-GC_INLINE unsigned span_class_slots(unsigned sc) { return class_slots[sc / 2]; }
-GC_INLINE unsigned span_class_groups(unsigned sc) { return (class_slots[sc / 2] + 63u) / 64; }
-GC_INLINE size_t span_class_size(unsigned sc) { return class_size[sc / 2]; }
-GC_INLINE unsigned span_class_pages(unsigned sc) { return class_pages[sc / 2]; }
+GC_INLINE unsigned span_class_typed(unsigned cls) { return TYPED_FIRST - 1 + cls; } /* cls 1 or more */
+GC_INLINE bool span_class_is_typed(unsigned sc) { return sc >= TYPED_FIRST; }
+GC_INLINE bool span_class_is_noscan(unsigned sc) { return sc < TYPED_FIRST && (sc & NOSCAN) != 0; }
+GC_INLINE unsigned class_of(unsigned sc) { return sc < TYPED_FIRST ? sc / 2 : sc - (TYPED_FIRST - 1); }
+GC_INLINE unsigned span_class_slots(unsigned sc) { return class_slots[class_of(sc)]; }
+GC_INLINE unsigned span_class_groups(unsigned sc) { return (class_slots[class_of(sc)] + 63u) / 64; }
+GC_INLINE size_t span_class_size(unsigned sc) { return class_size[class_of(sc)]; }
+GC_INLINE unsigned span_class_pages(unsigned sc) { return class_pages[class_of(sc)]; }
 
 #endif

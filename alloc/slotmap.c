@@ -27,6 +27,7 @@ bool slotmap_init(void) {
 
 unsigned slotmap_blocks(unsigned sc) {
   if (sc < 2) return 1;
+  if (sc == LARGE_TYPED) return 2; /* the second holds the layout's word (alloc/layout.h) */
   return span_class_groups(sc) + (sc == TINY_SPAN_CLASS);
 }
 

@@ -15,7 +15,7 @@
  * in between (INV-CLAIM-1).
  *
  * A span of n slots owns (n + 63) / 64 blocks of 64 bytes. Bytes past n stay 0. The 16-byte noscan class
- * has one more block, a bitmap of the slots that are tiny blocks. Blocks are numbered; a page descriptor
+ * has one more block, a bitmap of the slots that are tiny blocks; a large typed object one that says its layout. Blocks are numbered; a page descriptor
  * holds the first one's number. */
 #ifndef HOLDFAST_SLOTMAP_H
 #define HOLDFAST_SLOTMAP_H
@@ -30,7 +30,7 @@
 
 size_t slotmap_reserve_bytes(size_t pages);
 bool slotmap_init(void);              /* after the reservation; false when memory is refused */
-unsigned slotmap_blocks(unsigned sc); /* blocks that a span of the class owns */
+unsigned slotmap_blocks(unsigned sc); /* blocks that a span of the class, or LARGE_TYPED, owns */
 
 /* n zeroed blocks; false when memory is refused. */
 bool slotmap_alloc(unsigned n, uint32_t *block);
@@ -53,11 +53,11 @@ GC_INLINE GC_NO_SANITIZE uint64_t group_equal(const atomic_u8 *group, unsigned v
     mask |= (uint64_t)(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_load_si128(g + i), v)) << (16 * i);
   return mask;
 #else
-  const uint64_t ones = 0x0101010101010101u;
+  const uint64_t ones = 0x0101010101010101u, low = 0x7f * ones; /* low + low has no carry from byte to byte */
   uint64_t mask = 0;
   for (int i = 0; i < 8; i++) {
-    uint64_t d = racy_load_word((const char *)(uintptr_t)group + 8 * i) ^ (ones * value); /* bytes are 0..3 */
-    uint64_t differs = (d | d >> 1) & ones;
+    uint64_t d = racy_load_word((const char *)(uintptr_t)group + 8 * i) ^ (ones * value);
+    uint64_t differs = (((d & low) + low) | d) >> 7 & ones;
     mask |= ((differs ^ ones) * 0x0102040810204080u >> 56) << (8 * i);
   }
   return mask;

@@ -46,6 +46,7 @@ void heap_reserve(void) {
     if (bytes < HEAP_RESERVE_MIN) fatal("the system refuses even %zu MiB of address space", HEAP_RESERVE_MIN / MIB);
   }
   atomic32_store_relaxed(&heap.live_colour, 1);
+  atomic32_store_relaxed(&heap.classes, TYPED_FIRST);
   heap_set_births(1);
 }
 
@@ -76,12 +77,13 @@ struct slot slot_find(const void *p) {
   uint32_t page = page_of(p);
   uint64_t d = page_desc(page);
   if (d == 0) return none;
-  if (desc_class(d) < 2) return large_slot(p, d);
+  if (desc_byte(d) < 2) return large_slot(p, d);
   uint32_t first = page - (uint32_t)desc_place(d);
   size_t offset = (size_t)((const char *)p - page_address(first));
-  struct slot s = {NULL, NULL, first, desc_class(d), span_class_size(desc_class(d))};
-  size_t index = (offset * class_magic[s.sc / 2]) >> 32;
-  if (index >= span_class_slots(s.sc)) return none;
+  unsigned cls = desc_byte(d) / 2;
+  struct slot s = {NULL, NULL, first, desc_class(d), class_size[cls]};
+  size_t index = (offset * class_magic[cls]) >> 32;
+  if (index >= class_slots[cls]) return none;
   s.object = page_address(first) + index * s.size;
   s.state = heap.slotmap + (size_t)desc_low(d) * 64 + index;
   return s;
@@ -90,10 +92,12 @@ struct slot slot_find(const void *p) {
 /* Publish: pairs with the acquire in page_desc. Without it a marker that follows a stale word could see
  * the descriptor and still read the slot map bytes of the block's last owner. */
 void span_publish(uint32_t page, unsigned sc, uint32_t pages, uint32_t block) {
-  uint64_t born = atomic32_load_relaxed(&heap.gen) & AGE_MASK;
-  uint64_t common = DESC_USED | (uint64_t)sc << 32 | born << 49;
+  uint64_t born = atomic32_load_relaxed(&heap.gen) & AGE_MASK, byte = sc;
+  bool large = sc < 2 || sc == LARGE_TYPED, typed = span_class_is_typed(sc);
+  if (typed) byte = (large ? 0 : class_of(sc) * 2) + NOSCAN;
+  uint64_t common = DESC_USED | byte << 32 | born << 49 | (typed ? DESC_TYPED : 0);
   for (uint32_t i = pages; i-- > 1;) {
-    uint64_t d = sc < 2 ? common | DESC_INSIDE | page : common | (uint64_t)i << 40 | block;
+    uint64_t d = large ? common | DESC_INSIDE | page : common | (uint64_t)i << 40 | block;
     atomic_store_release(&heap.desc[page + i], d);
   }
   atomic_store_release(&heap.desc[page], common | block);

@@ -20,23 +20,31 @@
 
 /* Page descriptor, one word, published whole:
  *   bits  0-31  slot map block of the span; for a page inside a large object, the object's first page
- *   bits 32-39  span class
- *   bits 40-47  place of the page in its span (small classes: at most 9)
+ *   bits 32-39  span class; of a typed span, the noscan class of its size: marking's inner loop leaves both alone
+ *   bits 40-46  place of the page in its span (small classes: at most 9)
+ *   bit  47     typed: what of the objects is scanned, their layouts tell (alloc/layout.h)
  *   bit  48     a page inside a large object, not its first
  *   bits 49-62  when the span was made: the low bits of the generation then
  *   bit  63     in use */
 #define DESC_USED ((uint64_t)1 << 63)
 #define DESC_INSIDE ((uint64_t)1 << 48)
+#define DESC_TYPED ((uint64_t)1 << 47)
 #define AGE_MASK 0x3fffu
 GC_INLINE uint32_t desc_low(uint64_t d) { return (uint32_t)d; }
-GC_INLINE unsigned desc_class(uint64_t d) { return (unsigned)(d >> 32) & 0xff; }
-GC_INLINE size_t desc_place(uint64_t d) { return (size_t)(d >> 40) & 0xff; }
+GC_INLINE unsigned desc_byte(uint64_t d) { return (unsigned)(d >> 32) & 0xff; } /* for marking's inner loop */
+GC_INLINE unsigned desc_class(uint64_t d) {
+  unsigned byte = desc_byte(d);
+  if (GC_LIKELY((d & DESC_TYPED) == 0)) return byte;
+  return byte < 2 ? 0 : span_class_typed(byte / 2);
+}
+GC_INLINE bool desc_is_noscan(uint64_t d) { return (desc_byte(d) & NOSCAN) != 0 && (d & DESC_TYPED) == 0; }
+GC_INLINE size_t desc_place(uint64_t d) { return (size_t)(d >> 40) & 0x7f; }
 GC_INLINE unsigned desc_born(uint64_t d) { return (unsigned)(d >> 49) & AGE_MASK; }
 
 /* Of the first page of a span? While one is made, its later pages are described before the first. */
 GC_INLINE bool desc_is_first(uint64_t d) {
   if (d == 0) return false;
-  return desc_class(d) < 2 ? (d & DESC_INSIDE) == 0 : desc_place(d) == 0;
+  return desc_byte(d) < 2 ? (d & DESC_INSIDE) == 0 : desc_place(d) == 0;
 }
 
 /* state of a span       in                          moved by
@@ -72,6 +80,7 @@ struct heap {
   struct span *spans;     /* [const] table */
   atomic_u8 *slotmap;     /* [const] */
   atomic_u32 live_colour; /* [A; written L:CYCLE] the byte that allocated slots carry: 1 or 2 */
+  atomic_u32 classes;     /* [A] TYPED_FIRST, and SPAN_CLASSES from the first layout on: see span_classes */
   atomic_u8 birth[SPAN_CLASSES]; /* [A; written L:CYCLE] the byte that claimed slots get: live_colour, or while marking
                                     white, where few births survive */
   atomic_u32 probe_colour; /* [A; written L:CYCLE] the same for every PROBES-th span, always white while marking */
@@ -105,6 +114,10 @@ GC_INLINE void heap_set_births(unsigned colour) {
   atomic32_store_relaxed(&heap.probe_colour, colour);
 }
 
+/* Classes that may have spans, for loops over them. Released once their lists are ready, before the first of their spans can
+ * be asked for; a cycle that still reads the smaller number has nothing of theirs to do. */
+GC_INLINE unsigned span_classes(void) { return atomic32_load_acquire(&heap.classes); }
+
 #define FREED_WHILE_MARKING 3 /* slot byte: freed by gc_free, or given back by a cache, to be swept as dead */
 GC_INLINE unsigned other_colour(unsigned colour) { return 3 - colour; }
 
@@ -120,7 +133,7 @@ struct slot {
 /* The slot that holds address p, allocated or not. Safe for any value. */
 struct slot slot_find(const void *p);
 
-/* Makes the pages' descriptors point to the span: large when sc < 2. The slots' bytes must be set up before. */
+/* Makes the pages' descriptors point to the span: large when sc < 2 or LARGE_TYPED. The slots' bytes must be set up before. */
 void span_publish(uint32_t page, unsigned sc, uint32_t pages, uint32_t block);
 void span_unpublish(uint32_t page, uint32_t pages);
 

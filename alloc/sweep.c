@@ -10,7 +10,7 @@
 #include "alloc/slotmap.h"
 #include "runtime/torture.h"
 
-/* Where to look for unswept spans next; a hint shared by all sweepers. [A] A value of SPAN_CLASSES: none
+/* Where to look for unswept spans next; a hint shared by all sweepers. [A] A value of span_classes() or more: none
  * were found by the last look. */
 static atomic_u32 cursor GC_OWN_DATA = SPAN_CLASSES;
 
@@ -110,7 +110,7 @@ unsigned span_count_objects(uint32_t page) {
 
 /* At most `most` spans of one class, from the cursor on. 0 when a whole round found none. */
 static unsigned sweep_next(unsigned most, size_t *freed_pages) {
-  for (unsigned sc = atomic32_load_relaxed(&cursor); sc < SPAN_CLASSES; sc++) {
+  for (unsigned sc = atomic32_load_relaxed(&cursor); sc < span_classes(); sc++) {
     unsigned n = central_sweep(sc, most, freed_pages);
     if (n != 0) return n;
     if (atomic32_load_relaxed(&cursor) == sc) atomic32_store_relaxed(&cursor, sc + 1);
@@ -140,7 +140,7 @@ size_t sweep_all(void) {
 
 void sweep_before_growing(size_t n) {
   size_t freed = 0, spans = 0, done;
-  if (atomic32_load_relaxed(&cursor) == SPAN_CLASSES) return;
+  if (atomic32_load_relaxed(&cursor) >= span_classes()) return;
   bool near = pageheap_is_near_limit(n);
   if (!near && !pageheap_must_grow(n)) return;
   size_t most = (near ? SWEEP_NEAR_LIMIT : SWEEP_BEFORE_GROWING) + n;

@@ -30,12 +30,14 @@
 #include "alloc/cache.h"
 #include "alloc/central.h"
 #include "alloc/guard.h"
+#include "alloc/layout.h"
 #include "alloc/pageheap.h"
 #include "alloc/scavenge.h"
 #include "alloc/sweep.h"
 #include "api/object.h"
 #include "api/profile.h"
 #include "gc/cycle.h"
+#include "gc_typed.h"
 #include "runtime/init.h"
 #include "runtime/options.h"
 #include "runtime/probe.h"
@@ -96,8 +98,9 @@ static char *tiny_attempt(struct cache *c, size_t size) {
 struct request {
   size_t size, align; /* bytes; align 0: what the class gives */
   unsigned noscan;
-  bool is_zero; /* out: the memory is zero already */
-  size_t bytes; /* out: of the slot, to clear */
+  bool is_zero;                   /* out: the memory is zero already */
+  size_t bytes;                   /* out: of the slot, to clear */
+  const struct gc_layout *layout; /* of a typed object, else NULL */
 };
 
 /* Counted, and perhaps noted, as an object of its own. */
@@ -109,8 +112,9 @@ static void sample_large(struct sampler *s, size_t bytes) {
 static char *large_attempt(struct cache *c, struct request *r) {
   size_t pages = (r->size + PAGE_SIZE - 1) >> PAGE_SHIFT, align = max_size(r->align >> PAGE_SHIFT, 1);
   sweep_before_growing(pages);
-  uint32_t page = span_alloc_large(pages, align, r->noscan, &r->is_zero);
+  uint32_t page = span_alloc_large(pages, align, r->layout != NULL ? LARGE_TYPED : r->noscan, &r->is_zero);
   if (page == NO_PAGE) return NULL;
+  if (r->layout != NULL) layout_store_large(page, r->layout);
   r->bytes = pages << PAGE_SHIFT;
   atomic_add(&central_counts(r->noscan)->retired, 1);
   atomic_add(&central_counts(r->noscan)->large_bytes, r->bytes);
@@ -123,9 +127,10 @@ static char *large_attempt(struct cache *c, struct request *r) {
 /* The span class whose slots are aligned: spans start on pages, so its size must be a multiple. 0: none. */
 static unsigned class_for(const struct request *r) {
   if (r->size > SMALL_MAX || r->align > PAGE_SIZE) return 0;
-  for (unsigned cls = guards_on ? size_class_by_table(r->size) : size_class(r->size); cls > 0 && cls < SIZE_CLASSES;
-       cls++)
-    if (r->align == 0 || class_size[cls] % r->align == 0) return span_class(cls, r->noscan);
+  unsigned cls = guards_on ? size_class_by_table(r->size) : size_class(r->size);
+  for (; cls > 0 && cls < SIZE_CLASSES; cls++)
+    if (r->align == 0 || class_size[cls] % r->align == 0)
+      return r->layout != NULL ? span_class_typed(cls) : span_class(cls, r->noscan);
   return 0;
 }
 
@@ -133,6 +138,7 @@ static char *attempt(struct cache *c, struct request *r) {
   if (r->noscan && r->size < tiny_limit && r->align == 0) return tiny_attempt(c, r->size);
   unsigned sc = class_for(r);
   if (sc < 2) return large_attempt(c, r);
+  if (span_class_is_typed(sc)) cache_open_typed(c);
   char *p = small_attempt(c, sc);
   r->is_zero = p != NULL && c->group[sc].zeroed;
   r->bytes = span_class_size(sc);
@@ -167,6 +173,7 @@ static bool is_impossible(const struct request *r) {
 /* sampled: as from sampler_take_due. */
 static GC_ENTRY void *finish(char *p, const struct request *r, uint64_t sampled) {
   if (!r->noscan && !r->is_zero) memset(p, 0, r->bytes);
+  if (r->layout != NULL && r->bytes <= SMALL_MAX) layout_store_small(p, r->bytes, r->layout);
   if (GC_UNLIKELY(sampled != 0)) profile_note(p, sampled);
   return p;
 }
@@ -208,7 +215,7 @@ static GC_ENTRY void *allocate(struct request *r) {
 }
 
 static GC_ENTRY GC_NOINLINE void *allocate_general(size_t size, size_t align, unsigned noscan) {
-  struct request r = {size, align, noscan, false, 0};
+  struct request r = {size, align, noscan, false, 0, NULL};
   if (size == 0 && align <= sizeof zero_size_object) return (void *)(uintptr_t)zero_size_object;
   if (size == 0) r.size = 1;
   if (options.one_past_end && size >= SMALL_MAX && size < PTRDIFF_MAX) r.size++; /* the class table adds it below */
@@ -278,4 +285,41 @@ GC_ENTRY void *gc_alloc_aligned(size_t alignment, size_t size) {
   }
   if (alignment <= 8 && size != 0) return gc_alloc(size);
   return allocate_general(size, alignment, 0);
+}
+
+/* ---- typed objects ---- */
+
+/* The word that names the layout is added here, and the alignment keeps to the classes that typed_size_class knows. */
+static GC_ENTRY GC_NOINLINE void *typed_slow(size_t size, const struct gc_layout *layout) {
+  if (guards_on) return allocate_general(size, 0, 0); /* scanned as a whole: a red zone lies where the layout would */
+  struct request r = {size + LAYOUT_WORD, 16, 0, false, 0, layout};
+  if (size > SMALL_MAX - LAYOUT_WORD) {
+    r.size = size;
+    if (options.one_past_end && size < PTRDIFF_MAX) r.size++;
+    r.size = max_size(r.size, SMALL_MAX + 1);
+  }
+  return allocate(&r);
+}
+
+/* Without pointers, with nothing but pointers, or without a layout. Noscan objects under 16 bytes share memory: no more
+ * than is theirs may be cleared. */
+static GC_ENTRY GC_NOINLINE void *typed_uncommon(size_t size, const struct gc_layout *layout) {
+  if (size == 0 || layout == NULL) return gc_alloc(size);
+  if (!layout_is_known(layout)) fatal("gc_alloc_typed: %p is no layout", (const void *)layout);
+  if (layout->kind == LAYOUT_SCANNED) return gc_alloc(size);
+  void *p = gc_alloc_noscan(size);
+  return p != NULL ? memset(p, 0, size) : NULL;
+}
+
+GC_ENTRY void *gc_alloc_typed(size_t size, const gc_layout *layout) {
+  if (GC_UNLIKELY(!layout_is_known(layout) || layout->kind != LAYOUT_TYPED || size == 0))
+    return typed_uncommon(size, layout);
+  unsigned cls = typed_size_class(size);
+  if (GC_UNLIKELY(cls == 0)) return typed_slow(size, layout);
+  struct slot_group *g = &fast_cache()->group[span_class_typed(cls)];
+  char *p = slot_take(g);
+  if (GC_UNLIKELY(p == NULL)) return typed_slow(size, layout);
+  zeroed(p, g);
+  layout_store_small(p, g->size, layout);
+  return p;
 }

@@ -14,7 +14,10 @@
 #include "gc_frag.h"
 #include "runtime/os.h"
 
-_Static_assert(GC_FRAG_CLASSES == SPAN_CLASSES, "the public header knows the span classes");
+_Static_assert(GC_FRAG_CLASSES == TYPED_FIRST, "the public header knows the span classes");
+
+/* Where a span is counted: typed objects with scanned ones of their size. */
+static unsigned index_of(unsigned sc) { return span_class_is_typed(sc) ? span_class(class_of(sc), 0) : sc; }
 
 /* The walk from beginning to end; between is called after every piece, with stops allowed. False: it said stop. */
 static bool walk(frag_visit *visit, bool (*between)(void *arg), void *arg) {
@@ -54,7 +57,7 @@ static unsigned bin_of(struct reading *r, const struct frag_span *s) {
 
 static unsigned add_span(const struct frag_span *s, void *arg) {
   struct reading *r = arg;
-  struct gc_frag_class *c = &r->out->by_class[s->sc];
+  struct gc_frag_class *c = &r->out->by_class[index_of(s->sc)];
   size_t bytes = (size_t)s->pages << PAGE_SHIFT;
   c->spans++;
   c->span_bytes += bytes;
@@ -66,7 +69,7 @@ static unsigned add_span(const struct frag_span *s, void *arg) {
   if (s->sc < 2 && s->objects == 0) c->by_compaction += bytes;
   if (!frag_is_partly_used(s)) return 0;
   c->by_os_pages += frag_free_os_bytes(s);
-  if (!s->cached && r->pools != NULL && frag_pair(&r->pools[s->sc], s)) c->by_pairing += bytes;
+  if (!s->cached && r->pools != NULL && frag_pair(&r->pools[index_of(s->sc)], s)) c->by_pairing += bytes;
   return 0;
 }
 
@@ -97,7 +100,7 @@ static void read_once(struct reading *r) {
   out->struct_size = sizeof *out;
   out->cycle = cycles_completed();
   walk(add_span, NULL, r);
-  for (unsigned sc = 0; sc < SPAN_CLASSES; sc++) {
+  for (unsigned sc = 0; sc < GC_FRAG_CLASSES; sc++) {
     finish_class(&out->by_class[sc], sc);
     add_class(&out->total, &out->by_class[sc]);
   }
@@ -105,13 +108,13 @@ static void read_once(struct reading *r) {
 
 /* Between two walks; what was not used is still untouched memory. */
 static void forget_pools(const struct reading *r) {
-  for (unsigned sc = 0; r->pools != NULL && sc < SPAN_CLASSES; sc++)
+  for (unsigned sc = 0; r->pools != NULL && sc < GC_FRAG_CLASSES; sc++)
     if (r->out->by_class[sc].spans != 0) memset(&r->pools[sc], 0, sizeof r->pools[sc]);
 }
 
 /* A cycle that ends within the walk changes what is an object half-way: once more, then. */
 void gc_read_frag(struct gc_frag *out) {
-  const size_t bytes = round_up(SPAN_CLASSES * sizeof(struct frag_pool), os_page_size());
+  const size_t bytes = round_up(GC_FRAG_CLASSES * sizeof(struct frag_pool), os_page_size());
   uint64_t start = os_now_ns();
   runtime_ensure_init();
   struct reading r = {.out = out, .pools = os_map(bytes)};

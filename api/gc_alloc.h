@@ -58,7 +58,7 @@ GC_API GC_ALLOC_FN(1, 2) void *gc_calloc(size_t n, size_t size);
 
 /* Changes the size of the object that starts at p and returns its address, which may be a new one; the
  * old object is then freed as by gc_free, so no other copy of p may be used. The contents up to the lesser
- * of both sizes are kept, and so is the kind (scanned or noscan). Of a scanned object, what lies beyond the
+ * of both sizes are kept, and so is the kind (scanned, noscan, or typed with the same layout: gc_typed.h). Of a scanned object, what lies beyond the
  * old usable size is zero. gc_realloc(NULL, size) is gc_alloc(size); gc_realloc(p, 0) frees p and
  * returns the zero-size object. When memory is refused, NULL with ENOMEM; p is then unchanged and valid.
  * A p that is not the start of an object ends the program with one line on stderr. */
@@ -88,8 +88,8 @@ GC_API size_t gc_usable_size(const void *p);
 GC_API void *gc_base(const void *p);
 
 /* Runs a full collection. On return every object that was unreachable at the call has been swept; an
- * object is kept when a stale copy of its address is still on some stack or in some register. The last
- * object that another thread allocated in each size class is kept, and that thread's spans stay with it. */
+ * object is kept when a stale copy of its address is still on some stack or in some register, or for its finalizer
+ * (gc_weak.h). The last object that another thread allocated in each size class is kept, and that thread's spans stay with it. */
 GC_API void gc_collect(void);
 
 /* gc_collect, then returns all free pages to the system (Go: debug.FreeOSMemory). */

@@ -17,8 +17,9 @@ extern "C" {
 
 /* ---- metrics per span class ---- */
 
-#define GC_FRAG_BINS 10     /* bins of the occupancy histogram */
-#define GC_FRAG_CLASSES 136 /* span classes: 68 size classes, each scanned (even index) and noscan (odd) */
+#define GC_FRAG_BINS 10 /* bins of the occupancy histogram */
+#define GC_FRAG_CLASSES \
+  136 /* span classes: 68 size classes, each scanned (even index; typed ones too) and noscan (odd) */
 
 /* Objects are slots that hold them; a block that small objects share is one. Not counted is what the last cycle found
  * unreachable, and what threads have claimed and not handed out; counted is what gc_free frees while a cycle marks, until

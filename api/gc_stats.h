@@ -16,7 +16,7 @@ extern "C" {
 #define GC_STATS_CLASSES 68 /* size classes; class 0 stands for large objects */
 #define GC_STATS_BUCKETS 32 /* buckets of the histograms */
 
-/* One size class, scanned and noscan objects together. */
+/* One size class, scanned, noscan and typed objects together. */
 struct gc_stats_class {
   uint64_t size;    /* bytes of a slot; 0 for large objects                                          */
   uint64_t mallocs; /* objects allocated so far; a shared 16-byte block counts once                    */

@@ -79,8 +79,8 @@ void gc_init(void) {
   if (options.leaks) sizeclass_no_tiny(); /* one that shares a block cannot be freed */
   heap_reserve();
   if (!slotmap_init() || !pageheap_init()) fatal("the system refuses memory for the page tables");
-  central_init();
-  compact_init();
+  central_init(0, TYPED_FIRST);
+  compact_init(0, TYPED_FIRST);
   trace_init();
   cycle_init();
   cycle_marked_hook = verdict_marked;

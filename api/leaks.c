@@ -51,7 +51,7 @@ static void print_classes(FILE *to, struct leaks *l) {
       fprintf(to, "large, ");
     else
       fprintf(to, "of %zu bytes each, ", span_class_size(sc));
-    fprintf(to, "%s, call stack not noted%s\n", sc & NOSCAN ? "noscan" : "scanned",
+    fprintf(to, "%s, call stack not noted%s\n", span_class_is_noscan(sc) ? "noscan" : "scanned",
             sample_rate() == 0 ? ": GC_PROFILE=1 does" : "");
   }
 }

@@ -7,6 +7,7 @@
 #include "alloc/cache.h"
 #include "alloc/central.h"
 #include "alloc/guard.h"
+#include "alloc/layout.h"
 #include "alloc/leaks.h"
 #include "alloc/pageheap.h"
 #include "alloc/sample.h"
@@ -14,7 +15,7 @@
 #include "alloc/sweep.h"
 #include "api/fault.h"
 #include "gc/weak.h"
-#include "gc_alloc.h"
+#include "gc_typed.h"
 #include "runtime/options.h"
 
 static bool slot_is_free(const atomic_u8 *state) {
@@ -137,6 +138,8 @@ void quarantine_empty(void) {
   }
 }
 
+static size_t usable(const struct slot *s) { return span_class_is_typed(s->sc) ? layout_room(s) : s->size; }
+
 size_t gc_usable_size(const void *p) {
   if (object_is_nothing(p)) return 0;
   library_enter();
@@ -145,15 +148,18 @@ size_t gc_usable_size(const void *p) {
   if (GC_UNLIKELY(guards_on) && s.object != NULL) s.size = min_size(guard_size(&s), s.size - GUARD_EXTRA);
   library_leave();
   if (tiny) return 1;
-  return s.object == p ? s.size : 0;
+  return s.object == p ? usable(&s) : 0;
 }
 
 /* Staying is right when the slot is neither too small nor more than twice what is needed, and aligned as a
  * new object of that size would be: slots of 24 bytes are not for 9 to 16. */
 static bool fits_in_place(const struct slot *s, size_t size) {
   if (guards_on) return false; /* so that whoever keeps the old address is found out */
+  size_t room = usable(s);
   if (s->size == 24 && size <= 16) return false;
-  return size + (size_t)options.one_past_end <= s->size && (size > s->size / 2 || s->size <= 16) && size > 0;
+  if (span_class_is_typed(s->sc))
+    return size <= room && (size > room / 2 || s->size <= 32); /* one past the end is in it */
+  return size + (size_t)options.one_past_end <= room && (size > room / 2 || room <= 16) && size > 0;
 }
 
 /* What is known of the object at p goes on with the one at q. */
@@ -174,9 +180,16 @@ static GC_ENTRY void *move_tiny(const char *p, size_t old, size_t size) {
   return q;
 }
 
+static const struct gc_layout *expect_layout(const struct slot *s) {
+  const struct gc_layout *l = layout_of(s);
+  if (l == NULL) fatal("gc_realloc(%p): its layout was overwritten; the object has %zu bytes", s->object, usable(s));
+  return l;
+}
+
 static GC_ENTRY void *move_object(const struct slot *s, const void *p, size_t size) {
-  void *q = s->sc & NOSCAN ? gc_alloc_noscan(size) : gc_alloc(size);
-  if (q != NULL) memcpy(q, p, min_size(s->size, size));
+  const struct gc_layout *l = span_is_typed(s->page) ? expect_layout(s) : NULL;
+  void *q = span_class_is_noscan(s->sc) ? gc_alloc_noscan(size) : gc_alloc_typed(size, l);
+  if (q != NULL) memcpy(q, p, min_size(usable(s), size));
   return q;
 }
 

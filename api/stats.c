@@ -72,7 +72,7 @@ static uint64_t handed_out(const struct cache *k, unsigned sc) {
 
 static void read_class(struct gc_stats *out, unsigned sc) {
   const struct central_counts *counts = central_counts(sc);
-  struct gc_stats_class *c = &out->by_size[sc / 2];
+  struct gc_stats_class *c = &out->by_size[class_of(sc)];
   uint64_t freed = atomic_load_relaxed(&counts->freed), taken = atomic_load_relaxed(&counts->retired);
   for (struct cache *k = cache_first(); k != NULL; k = k->next) taken += handed_out(k, sc);
   c->size = span_class_size(sc);
@@ -100,7 +100,7 @@ static void read_tiny(struct gc_stats *out) {
 static void read_heap(struct gc_stats *out) {
   struct pageheap_totals t = pageheap_totals();
   caches_lock();
-  for (unsigned sc = 0; sc < SPAN_CLASSES; sc++) read_class(out, sc);
+  for (unsigned sc = 0; sc < span_classes(); sc++) read_class(out, sc);
   caches_unlock();
   out->heap_objects = out->mallocs - out->frees;
   read_tiny(out);

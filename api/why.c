@@ -102,7 +102,9 @@ static void print_root(FILE *to, const struct path *p) {
 static void print_object(FILE *to, const struct path_step *s) {
   char site[1024];
   fprintf(to, "0x%zx, %zu bytes, %s%s", (size_t)s->object, s->size, s->sc < 2 ? "large, " : "",
-          s->sc & NOSCAN ? "noscan" : "scanned");
+          span_class_is_noscan(s->sc)  ? "noscan"
+          : span_class_is_typed(s->sc) ? "typed"
+                                       : "scanned");
   if (profile_site_name(site, sizeof site, s->site) != 0) fprintf(to, ", allocated by %s", site);
 }
 

@@ -1,6 +1,7 @@
 /* closure.c - see closure.h. */
 #include "gc/closure.h"
 
+#include "alloc/layout.h"
 #include "gc/mark.h"
 #include "runtime/meta.h"
 #include "runtime/torture.h"
@@ -22,9 +23,10 @@ bool closure_push(uintptr_t word) {
 }
 
 static GC_NO_SANITIZE void push_contents(const struct slot *s) {
-  if (s->sc & NOSCAN) return;
+  const struct gc_layout *l = layout_to_read(s);
+  if (span_class_is_noscan(s->sc)) return;
   for (size_t i = s->size / sizeof(uintptr_t); i-- > 0;)
-    if (!closure_push(racy_load_word(s->object + i * sizeof(uintptr_t)))) mark_forget();
+    if (layout_may_point(l, i) && !closure_push(racy_load_word(s->object + i * sizeof(uintptr_t)))) mark_forget();
 }
 
 void closure_run(void (*met)(const struct slot *s)) {

@@ -57,6 +57,7 @@
 #include "gc/trace.h"
 #include "gc/verdict.h"
 #include "gc/watch.h"
+#include "gc/verify.h"
 #include "gc/workers.h"
 #include "runtime/dirty.h"
 #include "runtime/lock.h"
@@ -222,7 +223,7 @@ static uint64_t bytes_born_black(void) {
   uint64_t bytes = 0, black = atomic32_load_relaxed(&heap.live_colour);
   if (!cycle.current.beside) return 0;
   caches_lock(); /* no thread's counts move to the class's between two reads */
-  for (unsigned sc = 0; sc < SPAN_CLASSES; sc++)
+  for (unsigned sc = 0; sc < span_classes(); sc++)
     if (atomic8_load_relaxed(&heap.birth[sc]) == black) bytes += bytes_taken(sc) - cycle.taken[sc];
   caches_unlock();
   return bytes;
@@ -368,7 +369,7 @@ static void run_stopped(char *sp, void *arg) {
 static void choose_births(void) {
   unsigned black = atomic32_load_relaxed(&heap.live_colour);
   caches_lock();
-  for (unsigned sc = 0; sc < SPAN_CLASSES; sc++)
+  for (unsigned sc = 0; sc < span_classes(); sc++)
     if (cycle.survivors[sc] > SURVIVORS_BLACK) {
       cycle.taken[sc] = bytes_taken(sc);
       atomic8_store_relaxed(&heap.birth[sc], black);

@@ -2,11 +2,13 @@
  * beside it: each word through racy_load_word. */
 #include "gc/mark.h"
 
-#include "alloc/cache.h"
+#include "alloc/layout.h"
 #include "alloc/slotmap.h"
+#include "gc/black.h"
 #include "gc/pool.h"
 #include "gc/remark.h"
 #include "gc/roots.h"
+#include "gc/typed.h"
 #include "runtime/meta.h"
 #include "runtime/os.h"
 #include "runtime/torture.h"
@@ -23,7 +25,7 @@
 struct candidate {
   char *object;
   atomic_u8 *state; /* NULL: empty place in the ring */
-  uint32_t size;    /* bytes to scan; 0: noscan; LARGE: scan in chunks */
+  uint32_t size;    /* bytes to scan; 0: noscan or typed; LARGE: scan in chunks */
 };
 #define LARGE UINT32_MAX
 
@@ -98,25 +100,36 @@ static GC_NO_SANITIZE uintptr_t *scan_large(struct marker *m, const struct view 
   return push_words(v, top, at, words);
 }
 
+/* The next piece of a typed object, which is no larger: layouts with few pointers are read in passing. */
+static uintptr_t *scan_typed(struct marker *m, const struct view *v, uintptr_t *top, const struct slot *s, char *at) {
+  size_t from = (size_t)(at - s->object) / sizeof(uintptr_t), end = layout_room(s) / sizeof(uintptr_t);
+  size_t to = min_size(end, from + MARK_CHUNK_WORDS);
+  if (!room_for(m, top, to - from)) return top;
+  if (to < end) *top++ = (uintptr_t)(s->object + to * sizeof(uintptr_t)) | CONTINUE;
+  return typed_push(top, (struct words){s->object, from, to}, layout_of(s), v->base, v->limit);
+}
+
 static GC_NOINLINE GC_NO_SANITIZE uintptr_t *scan_continued(struct marker *m, const struct view *v, uintptr_t *top,
                                                             uintptr_t w) {
   char *at = (char *)(w & ~CONTINUE);
   struct slot s = slot_find(at);
-  return s.object != NULL ? scan_large(m, v, top, at, s.object + s.size) : top;
+  if (s.object == NULL) return top;
+  if (span_is_typed(s.page)) return scan_typed(m, v, top, &s, at);
+  return scan_large(m, v, top, at, s.object + s.size);
 }
 
 static GC_NOINLINE void find_large(struct candidate *c, const char *p, uint64_t d) {
   *c = (struct candidate){NULL, NULL, 0};
   if (d == 0) return;
   struct slot s = slot_find(p);
-  *c = (struct candidate){s.object, s.state, desc_class(d) & NOSCAN ? 0 : LARGE};
+  *c = (struct candidate){s.object, s.state, desc_byte(d) & NOSCAN ? 0 : LARGE};
   __builtin_prefetch((const void *)(uintptr_t)s.state);
 }
 
 /* Where in the span of the page with descriptor d, and in which of its slots, the word points. */
 GC_INLINE uint32_t slot_index(uint64_t d, size_t offset, uint32_t *in_span) {
   *in_span = (uint32_t)(offset & (PAGE_SIZE - 1)) + (uint32_t)(desc_place(d) << PAGE_SHIFT);
-  return (uint32_t)(((uint64_t)*in_span * mark.info[desc_class(d) / 2].magic) >> 32);
+  return (uint32_t)(((uint64_t)*in_span * mark.info[desc_byte(d) / 2].magic) >> 32);
 }
 
 /* The slot around an address in the heap, without touching the slot or its byte. The fields are stored one by
@@ -125,7 +138,7 @@ GC_INLINE uint32_t slot_index(uint64_t d, size_t offset, uint32_t *in_span) {
 GC_INLINE void find_candidate(struct candidate *c, const struct view *v, uintptr_t w) {
   size_t offset = w - v->base;
   uint64_t d = atomic_load_acquire(&v->desc[offset >> PAGE_SHIFT]);
-  unsigned sc = desc_class(d);
+  unsigned sc = desc_byte(d);
   if (GC_UNLIKELY(sc < 2)) {
     find_large(c, (const char *)w, d);
     return;
@@ -145,7 +158,8 @@ static GC_NOINLINE GC_NO_SANITIZE uintptr_t *scan_uncommon(struct marker *m, con
                                                            char *object, uint32_t size) {
   struct slot s = slot_find(object);
   atomic_own_add(&m->bytes, s.size);
-  return size != 0 ? scan_large(m, v, top, object, object + s.size) : top;
+  if (size != 0) return scan_large(m, v, top, object, object + s.size);
+  return span_is_typed(s.page) ? scan_typed(m, v, top, &s, object) : top;
 }
 
 /* Of a drain, in registers. */
@@ -239,20 +253,6 @@ static GC_NO_SANITIZE void drain_range(struct marker *m, const struct view *v, c
   }
 }
 
-/* Of slots that a thread claimed, those not handed out: what is in them are the words of dead objects. Handed out a
- * moment later, a slot is written after we looked, in a span that is fresh or on a page that was armed. */
-static uint64_t held_back(const struct slot *first, unsigned group, uint64_t of) {
-  uint64_t held = 0;
-  struct slot s = *first;
-  if (first->sc < 2 || GC_LIKELY(atomic8_load_acquire(&heap.spans[first->page].state) != SPAN_CACHED)) return 0;
-  for (; of != 0; of &= of - 1) {
-    unsigned i = (unsigned)__builtin_ctzll(of);
-    s.object = page_address(first->page) + ((size_t)group * 64 + i) * first->size;
-    if (cache_holds_back(&s)) held |= (uint64_t)1 << i;
-  }
-  return held;
-}
-
 /* The black slots of a group, whose first slot is at `at`, as far as they lie in r: neighbours at once. */
 static GC_NO_SANITIZE uintptr_t *rescan_group(struct marker *m, const struct view *v, uintptr_t *top, uint64_t black,
                                               char *at, size_t size, struct range r) {
@@ -271,16 +271,38 @@ static GC_NO_SANITIZE uintptr_t *rescan_group(struct marker *m, const struct vie
   return top;
 }
 
+/* What the layout says of the part of a typed object that lies in r. */
+static uintptr_t *rescan_typed(struct marker *m, const struct view *v, uintptr_t *top, const struct slot *s,
+                               struct range r) {
+  size_t from = r.lo > s->object ? (size_t)(r.lo - s->object) / sizeof(uintptr_t) : 0;
+  size_t to = min_size((size_t)(r.hi - s->object), layout_room(s)) / sizeof(uintptr_t);
+  if (from >= to || !room_for(m, top, to - from)) return top;
+  return typed_push(top, (struct words){s->object, from, to}, layout_of(s), v->base, v->limit);
+}
+
+static uintptr_t *rescan_typed_group(struct marker *m, const struct view *v, uintptr_t *top, uint64_t black,
+                                     struct slot s, char *at, struct range r) {
+  for (; black != 0; black &= black - 1) {
+    s.object = at + (unsigned)__builtin_ctzll(black) * s.size;
+    TORTURE_STEP();
+    if (s.object < r.hi) top = rescan_typed(m, v, top, &s, r);
+  }
+  return top;
+}
+
 static uintptr_t *rescan_slots(struct marker *m, const struct view *v, uintptr_t *top, const struct slot *first,
                                struct range r) {
   char *span = page_address(first->page);
   unsigned slots = span_class_slots(first->sc), black = other_colour(v->white);
   uint32_t block = span_block(first->page);
+  bool typed = span_class_is_typed(first->sc);
   for (unsigned g = (unsigned)((size_t)(first->object - span) / first->size / 64); g < (slots + 63) / 64; g++) {
     char *at = span + (size_t)g * 64 * first->size;
     if (at >= r.hi) break;
     uint64_t mask = group_equal(slotmap_group(block, g), black) & group_valid(slots, g);
-    top = rescan_group(m, v, top, mask & ~held_back(first, g, mask), at, first->size, r);
+    mask &= ~black_held_back(first, g, mask);
+    top =
+        typed ? rescan_typed_group(m, v, top, mask, *first, at, r) : rescan_group(m, v, top, mask, at, first->size, r);
   }
   return top;
 }
@@ -290,12 +312,14 @@ static uintptr_t *rescan_slots(struct marker *m, const struct view *v, uintptr_t
 static GC_NO_SANITIZE uintptr_t *rescan_page(struct marker *m, const struct view *v, uintptr_t *top, uint32_t page,
                                              char *lo, char *hi) {
   uint64_t d = page_desc(page);
-  if (d == 0 || (desc_class(d) & NOSCAN)) return top;
+  if (d == 0 || desc_is_noscan(d)) return top;
   struct slot first = slot_find(lo);
   if (first.object == NULL) return top; /* in the unused tail of a span */
   if (first.sc >= 2) return rescan_slots(m, v, top, &first, (struct range){lo, hi});
   size_t words = (size_t)(hi - lo) / sizeof(uintptr_t);
-  if (atomic8_load_relaxed(first.state) != other_colour(v->white) || !room_for(m, top, words)) return top;
+  if (atomic8_load_relaxed(first.state) != other_colour(v->white)) return top;
+  if (d & DESC_TYPED) return rescan_typed(m, v, top, &first, (struct range){lo, hi});
+  if (!room_for(m, top, words)) return top;
   return push_words(v, top, lo, words);
 }
 
@@ -304,7 +328,7 @@ GC_INLINE const atomic_u8 *state_ahead(const struct view *v, uintptr_t w) {
   size_t offset = w - v->base;
   uint32_t in_span;
   uint64_t d = atomic_load_acquire(&v->desc[offset >> PAGE_SHIFT]);
-  if (GC_UNLIKELY(desc_class(d) < 2)) return NULL;
+  if (GC_UNLIKELY(desc_byte(d) < 2)) return NULL;
   const atomic_u8 *state = v->slotmap + (size_t)desc_low(d) * 64 + slot_index(d, offset, &in_span);
   __builtin_prefetch((const void *)(uintptr_t)state);
   return state;
@@ -455,30 +479,7 @@ uint64_t mark_objects(void) {
 
 unsigned mark_overflows(void) { return mark.overflows; }
 
-/* ---- after an overflow, and for the verifier: every black object that is scanned ---- */
-
-typedef void object_visit(char *object, size_t size, void *arg);
-
-static void each_black_in(uint32_t page, object_visit *visit, void *arg) {
-  struct slot span = slot_find(page_address(page));
-  unsigned sc = span_class_of(page), black = atomic32_load_relaxed(&heap.live_colour);
-  uint32_t block = span_block(page);
-  size_t size = sc < 2 ? span_bytes(page) : span_class_size(sc);
-  for (unsigned g = 0; g < (sc < 2 ? 1 : span_class_groups(sc)); g++) {
-    uint64_t left = group_equal(slotmap_group(block, g), black);
-    for (left &= ~held_back(&span, g, left); left != 0; left &= left - 1)
-      visit(page_address(page) + ((size_t)g * 64 + (unsigned)__builtin_ctzll(left)) * size, size, arg);
-  }
-}
-
-static void each_black_object(object_visit *visit, void *arg) {
-  size_t pages = atomic_load_relaxed(&heap.limit) >> PAGE_SHIFT;
-  for (uint32_t page = 0; page < pages; page++) {
-    uint64_t d = page_desc(page);
-    if (!desc_is_first(d) || (desc_class(d) & NOSCAN)) continue;
-    each_black_in(page, visit, arg);
-  }
-}
+/* ---- after an overflow ---- */
 
 /* Objects are put on the stack many at a time: emptying the ring after each would cost 32 turns. */
 struct rescan {
@@ -487,15 +488,20 @@ struct rescan {
   uintptr_t *top;
 };
 
-static GC_NO_SANITIZE void scan_again(char *object, size_t size, void *arg) {
+static GC_NO_SANITIZE void scan_again(const struct slot *s, void *arg) {
   struct rescan *r = arg;
-  for (size_t at = 0; at < size; at += MARK_CHUNK_WORDS * sizeof(uintptr_t)) {
-    size_t words = min_size((size - at) / sizeof(uintptr_t), MARK_CHUNK_WORDS);
-    if (r->top + words > r->m->stack + r->m->room / 2) {
+  bool typed = span_is_typed(s->page);
+  size_t end = (typed ? layout_room(s) : s->size) / sizeof(uintptr_t);
+  for (size_t from = 0, to; from < end; from = to) {
+    to = min_size(end, from + MARK_CHUNK_WORDS);
+    if (r->top + (to - from) > r->m->stack + r->m->room / 2) {
       drain(r->m, &r->v, r->top);
       r->top = r->m->stack;
     }
-    r->top = push_words(&r->v, r->top, object + at, words);
+    if (typed)
+      r->top = typed_push(r->top, (struct words){s->object, from, to}, layout_of(s), r->v.base, r->v.limit);
+    else
+      r->top = push_words(&r->v, r->top, s->object + from * sizeof(uintptr_t), to - from);
   }
 }
 
@@ -512,7 +518,7 @@ void mark_finish(void) {
     if (!again) return;
     mark.overflows++;
     struct rescan r = {&mark.marker[0], view_of_heap(), mark.marker[0].stack};
-    each_black_object(scan_again, &r);
+    black_each(scan_again, &r);
     drain(r.m, &r.v, r.top);
     for (size_t n; (n = pool_try_take(r.m->stack, SHARE_MAX)) != 0;) drain(r.m, &r.v, r.m->stack + n);
   }
@@ -520,25 +526,3 @@ void mark_finish(void) {
 
 void mark_forget(void) { mark.marker[0].overflow = true; }
 void mark_note(uint64_t bytes) { settle(&mark.marker[0], &(struct tally){bytes, 1}); }
-
-static const void *unmarked GC_OWN_DATA; /* [STW] what the verifier found */
-
-static GC_NO_SANITIZE void expect_black(char *object, size_t size, void *arg) {
-  unsigned white = other_colour(atomic32_load_relaxed(&heap.live_colour));
-  (void)arg;
-  for (size_t i = 0; i + sizeof(uintptr_t) <= size; i += sizeof(uintptr_t)) {
-    struct slot s = slot_find((const void *)racy_load_word(object + i));
-    if (s.object != NULL && atomic8_load_relaxed(s.state) == white) unmarked = s.object;
-  }
-}
-
-const char *mark_verify(void) {
-  struct range piece;
-  unmarked = NULL;
-  roots_rewind();
-  while (roots_take(&piece)) expect_black(piece.lo, (size_t)(piece.hi - piece.lo), NULL);
-  if (unmarked != NULL) return "a root points to an object that was not marked";
-  each_black_object(expect_black, NULL);
-  if (unmarked != NULL) return "a marked object points to one that was not marked";
-  return NULL;
-}

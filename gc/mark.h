@@ -38,8 +38,4 @@ uint64_t mark_bytes(void); /* bytes of objects marked; an object two markers met
 uint64_t mark_objects(void);
 unsigned mark_overflows(void); /* full stacks in the last cycle */
 
-/* The verifier: with marking finished and the world stopped, traces again with other code; NULL when
- * every reachable object is black, else a sentence. */
-const char *mark_verify(void);
-
 #endif

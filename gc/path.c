@@ -3,6 +3,7 @@
 #include "gc/path.h"
 
 #include "alloc/cache.h"
+#include "alloc/layout.h"
 #include "alloc/slotmap.h"
 #include "alloc/sweep.h"
 #include "gc/background.h"
@@ -95,9 +96,10 @@ static bool is_over(const struct search *s) { return s->goal != SIZE_MAX; }
 
 static GC_NO_SANITIZE void expand(struct search *s, uint64_t index) {
   struct slot slot = slot_find((const void *)racy_load_word(s->queue[index].word));
-  if (slot.sc & NOSCAN) return;
-  for (size_t at = 0; at + sizeof(uintptr_t) <= slot.size && !is_over(s); at += sizeof(uintptr_t))
-    consider(s, slot.object + at, index);
+  if (span_class_is_noscan(slot.sc)) return;
+  const struct gc_layout *l = layout_to_read(&slot);
+  for (size_t i = 0; i < slot.size / sizeof(uintptr_t) && !is_over(s); i++)
+    if (layout_may_point(l, i)) consider(s, slot.object + i * sizeof(uintptr_t), index);
 }
 
 static void search_roots(struct search *s, bool stacks) {

@@ -67,7 +67,7 @@ static uint32_t heap_end(void) { return (uint32_t)(atomic_load_acquire(&heap.lim
 
 /* The span at its first page; one that some thread allocates from is not worth a fault per OS page. */
 static bool wants_arming(uint32_t page, uint64_t d) {
-  if (d == 0 || (desc_class(d) & NOSCAN)) return false;
+  if (d == 0 || desc_is_noscan(d)) return false;
   if (desc_class(d) < 2) return true;
   return atomic8_load_acquire(&heap.spans[page].state) != SPAN_CACHED;
 }
@@ -141,7 +141,7 @@ bool remark_arm(void) {
     uint64_t d = page_desc(page);
     bool first = desc_is_first(d), arm = first && wants_arming(page, d);
     if (!arm && !arm_run(lo, page)) return false;
-    if (!arm && first && !(desc_class(d) & NOSCAN)) remark.fresh[remark.fresh_count++] = page;
+    if (!arm && first && !desc_is_noscan(d)) remark.fresh[remark.fresh_count++] = page;
     page += first ? span_pages(page) : 1;
     if (!arm) lo = page;
   }
@@ -301,7 +301,7 @@ static void count_probe(uint32_t page, unsigned sc, uint64_t *born, uint64_t *su
 }
 
 void remark_survivors(int *of_1000) {
-  for (unsigned sc = 0; sc < SPAN_CLASSES; sc++) {
+  for (unsigned sc = 0; sc < span_classes(); sc++) {
     uint64_t born = 0, survived = 0;
     for (size_t i = 0; i < remark.probes[sc]; i++) count_probe(remark.probe[sc][i], sc, &born, &survived);
     if (born > 0) of_1000[sc] = (int)(survived * 1000 / born);

@@ -1,6 +1,7 @@
 /* verdict.c - see verdict.h. */
 #include "gc/verdict.h"
 
+#include "alloc/layout.h"
 #include "gc/closure.h"
 #include "gc/finalize.h"
 #include "gc/roots.h"
@@ -158,10 +159,11 @@ static GC_NO_SANITIZE void mark_children(const struct watch *w) {
   struct slot s = slot_find(w->object);
   uintptr_t lo = (uintptr_t)s.object;
   if (w->value - lo >= s.size) give_plainly(w->value);
-  if (s.sc & NOSCAN) return;
-  for (size_t i = 0; i < s.size; i += sizeof(uintptr_t)) {
-    uintptr_t word = racy_load_word(s.object + i);
-    if (word - lo >= s.size) give_plainly(word);
+  if (span_class_is_noscan(s.sc)) return;
+  const struct gc_layout *l = layout_to_read(&s);
+  for (size_t i = 0; i < s.size / sizeof(uintptr_t); i++) {
+    uintptr_t word = racy_load_word(s.object + i * sizeof(uintptr_t));
+    if (layout_may_point(l, i) && word - lo >= s.size) give_plainly(word);
   }
 }
 

@@ -65,6 +65,10 @@ GC_INLINE void full_fence(void) { AO_nop_full(); }
 GC_INLINE void cpu_relax(void) {
 #if defined(__x86_64__)
   __asm__ volatile("pause" ::: "memory");
+#elif defined(__aarch64__)
+  __asm__ volatile(
+      "isb" ::
+          : "memory"); /* yield is a no-operation on most of these processors; this takes as long as pause */
 #else
   __asm__ volatile("" ::: "memory");
 #endif

@@ -21,7 +21,7 @@ static struct {
   size_t modules;                            /* [STW] */
   bool unloaded;                             /* [STW] some object was unloaded before: module ids are given anew */
   size_t control_block;                      /* [const] bytes of glibc's struct pthread; 0: unknown */
-  size_t static_size;                        /* [const] bytes of static TLS below the thread pointer; 0: unknown */
+  size_t static_size;                        /* [const] bytes of static TLS, see places_of; 0: unknown */
   size_t keys;                  /* [const] where in it the table of blocks of key values begins; 0: unknown */
   size_t key_blocks, key_block; /* [const] how many there are; bytes of one */
 } tls GC_OWN_DATA;
@@ -111,7 +111,9 @@ void images_init(void) {
   if (size != NULL) tls.control_block = *size;
   if (info.object != NULL) info.function(&tls.static_size, &alignment);
   find_keys();
+#if defined(__x86_64__) /* there glibc counts struct pthread, too */
   tls.static_size = tls.static_size > tls.control_block ? tls.static_size - tls.control_block : 0;
+#endif
 }
 
 void images_stop_and_walk(void (*stop)(void *arg), void (*range)(void *arg, struct range r), void *arg) {
@@ -119,8 +121,29 @@ void images_stop_and_walk(void (*stop)(void *arg), void (*range)(void *arg, stru
   dl_iterate_phdr(visit, &w);
 }
 
-/* glibc's dynamic thread vector: tp -> { ., dtv }, dtv[-1] holds the number of entries, dtv[id].val the
- * block of module id or -1 when it has not been used by this thread. */
+/* Where glibc keeps a thread's things, seen from tp, the address of its struct pthread. Variant II of the ELF TLS document:
+ * that is where the thread pointer points, its second word is the thread vector, and static TLS lies below. Variant I: it
+ * lies below the thread pointer, the vector is the first word there, and static TLS follows; the size that glibc tells
+ * begins at the thread pointer and does not count struct pthread. */
+struct places {
+  const char *vector;
+  struct range static_tls;
+};
+
+static struct places places_of(char *tp) {
+#if defined(__x86_64__)
+  return (struct places){tp + sizeof(void *), {tp - round_down(tls.static_size, 8), tp}};
+#elif defined(__aarch64__)
+  char *pointer = tp + tls.control_block;
+  if (tls.control_block == 0) return (struct places){NULL, {NULL, NULL}};
+  return (struct places){pointer, {pointer, pointer + round_down(tls.static_size, 8)}};
+#else
+#error "where does the C library of this machine keep thread-local storage? see places_of"
+#endif
+}
+
+/* glibc's dynamic thread vector: dtv[-1] holds the number of entries, dtv[id].val the block of module id or -1 when it
+ * has not been used by this thread. */
 struct dtv_entry {
   uintptr_t value, to_free;
 };
@@ -143,12 +166,12 @@ static char *end_of_block(char *lo, char *hi) {
 }
 
 GC_NO_SANITIZE void images_walk_tls(const struct thread *t, void (*range)(void *arg, struct range r), void *arg) {
-  const struct dtv_entry *dtv = (const struct dtv_entry *)racy_load_word(t->tp + sizeof(void *));
+  struct places at = places_of(t->tp);
+  const struct dtv_entry *dtv = NULL;
+  if (at.vector != NULL) dtv = (const struct dtv_entry *)racy_load_word(at.vector);
   range(arg, (struct range){t->tp, t->tp + round_down(tls.control_block, 8)});
   walk_keys(t->tp, range, arg);
-#if defined(__x86_64__) /* static TLS lies below the thread pointer (variant II of the ELF TLS document) */
-  range(arg, (struct range){t->tp - round_down(tls.static_size, 8), t->tp});
-#endif
+  range(arg, at.static_tls);
   if (dtv == NULL) return;
   size_t entries = racy_load_word(&dtv[-1].value);
   for (size_t i = 0; i < tls.modules; i++) {

@@ -87,7 +87,7 @@ GC_INLINE void thread_defer_stops(void) {
   struct thread *t = tl_thread;
   if (t == NULL) return; /* one of our own threads: nobody stops it */
   t->defer = t->defer + 1;
-  if (t->defer == 1) atomic_own_add(&t->entries, 1);
+  if (t->defer == 1) atomic_store_release(&t->entries, atomic_load_relaxed(&t->entries) + 1); /* as below */
   signal_fence();
   /* After the increment: a stop that closes the gate either waits for us to leave, or came before it, and
    * then the closed gate is seen here. */
@@ -102,7 +102,8 @@ GC_INLINE void thread_allow_stops(void) {
   if (t == NULL) return;
   GC_CHECK(t->defer > 0);
   signal_fence();
-  t->defer = t->defer - 1;
+  /* Released, for wait_for_leaver (world_linux.c): who sees us outside also sees what we stored inside. */
+  atomic32_store_release(&t->defer, t->defer - 1);
   signal_fence(); /* a signal before the next load parks in the handler; one before this line left pending */
   TORTURE_STEP();
   if (GC_UNLIKELY(atomic32_load_relaxed(&t->pending) != 0) && t->defer == 0) thread_take_pending_stop(t);

@@ -335,7 +335,9 @@ static bool fence_all_threads(void) {
 static void wait_for_leaver(const struct thread *t) {
   TORTURE_STEP();
   uint64_t entries = atomic_load_relaxed(&t->entries);
-  for (int i = 0; t->defer != 0 && atomic_load_relaxed(&t->entries) == entries; i++)
+  /* Acquired: pairs with the release in thread_allow_stops. Otherwise a byte that the leaver stored could still be on its
+   * way when markers start, and their store to it come before. */
+  for (int i = 0; atomic32_load_acquire(&t->defer) != 0 && atomic_load_acquire(&t->entries) == entries; i++)
     if (i < SPINS)
       cpu_relax();
     else

@@ -1,7 +1,8 @@
 #!/bin/sh
 # run.sh - runs the test programs given as arguments, one after the other.
 # Prints one line per program, and all output of those that fail. The last line is "N passed, N failed".
-# HOLDFAST_TEST_TIMEOUT: seconds after which a program that hangs is ended (default 900).
+# HOLDFAST_TEST_TIMEOUT: seconds after which a program that hangs is ended (default 900). HOLDFAST_TEST_RUNNER: words put
+# before each program, an emulator for example.
 
 log=$(mktemp "${TMPDIR:-/tmp}/holdfast-test.XXXXXX") || exit 2
 trap 'rm -f "$log"' EXIT
@@ -12,6 +13,7 @@ trap 'exit 130' INT TERM
 ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0${ASAN_OPTIONS:+:$ASAN_OPTIONS}
 export ASAN_OPTIONS
 
+HOLDFAST_TEST_RUNNER=${HOLDFAST_TEST_RUNNER:-}
 limit=
 if command -v timeout >/dev/null 2>&1; then
   limit="timeout -k 10 ${HOLDFAST_TEST_TIMEOUT:-900}"
@@ -23,9 +25,9 @@ for program in "$@"; do
   name=$(basename "$program")
   # Without a slash the shell would search PATH.
   case $program in */*) ;; *) program=./$program ;; esac
-  # $limit is two or more words, or none.
+  # $limit and the runner are words, or none.
   # shellcheck disable=SC2086
-  $limit "$program" >"$log" 2>&1 </dev/null
+  $limit $HOLDFAST_TEST_RUNNER "$program" >"$log" 2>&1 </dev/null
   status=$?
   if [ "$status" -eq 0 ]; then
     passed=$((passed + 1))

@@ -190,7 +190,7 @@ def show_range(options):
     if options.name not in ranges.TRIED:
         raise programs.LabError(f"no parameters of '{options.name}' were chosen so that its finding shows; of these some were: "
                                 f"{', '.join(ranges.TRIED)}")
-    print(tables.format_table(ranges.HEAD, ranges.try_all(options.name, options)))
+    print(tables.format_table(ranges.HEAD, ranges.try_all(options.name, options, report.note)))
     return 0
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 MAGIC = b"\x89HFMAP\r\n"
 VERSION = 1
 KIND_SPAN, KIND_END, KIND_SITE, KIND_OWNERS = 1, 2, 3, 4
-NOSCAN, CACHED, UNSWEPT = 1, 2, 4
+NOSCAN, CACHED, UNSWEPT, TYPED = 1, 2, 4, 8
 
 _HEADER = struct.Struct("<8sIIQQQQQ")
 _RECORD = struct.Struct("<II")
@@ -54,7 +54,7 @@ class Span:
     pages: int
     age: int         # cycles since it was made, modulo 16384
     size_class: int  # 0: a large object
-    flags: int       # NOSCAN | CACHED | UNSWEPT
+    flags: int       # NOSCAN | CACHED | UNSWEPT | TYPED
     slot_bytes: int  # of a large object: all of the span
     slots: int
     objects: int
@@ -74,6 +74,10 @@ class Span:
     @property
     def unswept(self):
         return bool(self.flags & UNSWEPT)
+
+    @property
+    def typed(self):
+        return bool(self.flags & TYPED)
 
     @property
     def large(self):

@@ -28,7 +28,7 @@
   function describe(data, page, span) {
     if (!span) return [address(data, page) + ": free page"];
     const [first, pages, slot, slots, objects, age, flags, site, , sizeClass] = span;
-    const kind = (flags & 1 ? "without pointers" : "scanned") + (flags & 2 ? ", in a thread's cache" : "");
+    const kind = (flags & 1 ? "without pointers" : flags & 8 ? "typed" : "scanned") + (flags & 2 ? ", in a thread's cache" : "");
     const what = slot ? "size class " + sizeClass + ", " + slot + "-byte slots" : "one large object";
     const lines = ["span at " + address(data, first) + ": " + pages * data.page / 1024 + " KiB, " + what + ", " + kind];
     const cycles = age === 1 ? "1 cycle" : age + " cycles";

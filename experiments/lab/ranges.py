@@ -52,14 +52,16 @@ def row_of(parameter, usual, outcomes):
     return [parameter, str(usual), " ".join(holds) or "-", "; ".join(fails) or "-"]
 
 
-def try_all(name, options):
-    """Rows under HEAD, on Holdfast."""
+def try_all(name, options, note):
+    """Rows under HEAD, on Holdfast; each attempt is noted when it ends."""
     path = programs.programs_of(name, options.objdir)[programs.OURS]
 
     def attempt(job):
         arguments, environment = arguments_of(*job, options)
         result = programs.run_program(name, programs.OURS, path, arguments, options.timeout, True, environment)
-        return "" if result.holds else result.data["finding"]["differs"] if result.data else result.problem
+        wrong = "" if result.holds else result.data["finding"]["differs"] if result.data else result.problem
+        note(f"{name}, {job[0]}={job[1]}: {wrong or 'holds'}")
+        return wrong
 
     with ThreadPoolExecutor(options.jobs) as pool:
         tried = [(p, usual, values, list(pool.map(attempt, [(p, v) for v in values]))) for p, usual, values in TRIED[name]]

@@ -54,7 +54,7 @@ static inline const char *map_span(struct map *m, const unsigned char *at, uint6
   uint64_t objects = map_get(at + 24, 4), claimed = map_get(at + 28, 4), words = (slots + 63) / 64;
   if (page < *next_page || pages == 0) return "spans overlap or are not in order";
   *next_page = page + pages;
-  if (cls >= 68 || flags > 7 || (size == 0) != (cls == 0)) return "a span of no class";
+  if (cls >= 68 || flags > 15 || (size == 0) != (cls == 0)) return "a span of no class";
   if (size == 0) size = pages * m->page_size;
   if (slots == 0 || objects + claimed > slots || slots * size > pages * m->page_size) return "a span's slots are wrong";
   bool partly = objects != 0 && objects != slots;
@@ -66,7 +66,7 @@ static inline const char *map_span(struct map *m, const unsigned char *at, uint6
   map_count(&m->total, pages * m->page_size, slots, objects, size);
   m->claimed += claimed;
   m->cached += flags >> 1 & 1;
-  m->unswept += flags >> 2;
+  m->unswept += flags >> 2 & 1;
   m->oldest = age > m->oldest ? age : m->oldest;
   m->last = (struct map_owner){m->base + page * m->page_size, pages * m->page_size, objects, 0, 0, 0};
   return NULL;

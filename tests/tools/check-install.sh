@@ -1,35 +1,86 @@
 #!/bin/sh
-# check-install.sh - installs into a scratch folder and builds programs against it there, shared, static, and without a dynamic
-# linker, with nothing but what holdfast.pc says; C and C++.
+# check-install.sh - installs into a scratch folder and looks at what a user gets: the files, the names and the soversion of the
+# libraries, each public header by itself in C and C++, and a program built outside of the tree, shared and
+# static, with nothing but what holdfast.pc says.
 set -eu
 cd "$(dirname "$0")/../.."
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
+fault() { echo "install: $*"; exit 1; }
+variable() { sed -n "s/^$1 := //p" Makefile; }
+version=$(variable VERSION)
+so=libholdfast.so.$(variable SOVERSION)
+
+# Through DESTDIR, as packagers do: no file may know of it.
+make -s install DESTDIR="$scratch/root" PREFIX=/usr >/dev/null
+grep -rl "$scratch" "$scratch/root" --include='*.pc' --include='*.h' && fault "DESTDIR is in a file"
 make -s install PREFIX="$scratch/usr" >/dev/null
+usr=$scratch/usr
+(cd "$scratch/root/usr" && find . | sort) >"$scratch/staged"
+(cd "$usr" && find . | sort) | diff "$scratch/staged" - || fault "DESTDIR and PREFIX lead to different files"
+
+# -- libraries --
+[ "$(readelf -d "$usr/lib/libholdfast.so.$version" | sed -n 's/.*SONAME.*\[\(.*\)\]/\1/p')" = "$so" ] || fault "the soname is not $so"
+[ "$(readlink -f "$usr/lib/libholdfast.so")" = "$(readlink -f "$usr/lib/libholdfast.so.$version")" ] || fault "libholdfast.so is another"
+[ "$(readlink -f "$usr/lib/$so")" = "$(readlink -f "$usr/lib/libholdfast.so.$version")" ] || fault "$so is another"
+readelf -d "$usr/lib/$so" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p' | grep -vE '^(libc|ld-linux.*)\.so' && fault "it needs more than the C library"
+sh tests/tools/check-symbols.sh "$usr/lib/libholdfast.a" "$usr/lib/$so" >"$scratch/symbols" || fault "$(cat "$scratch/symbols")"
+
+# -- what pkg-config says --
+export PKG_CONFIG_PATH="$usr/lib/pkgconfig"
+[ "$(pkg-config --modversion holdfast)" = "$version" ] || fault "holdfast.pc is not of $version"
+cflags=$(pkg-config --cflags holdfast)
+libs=$(pkg-config --libs holdfast)
+
+# -- headers: each first and alone, twice, in every standard that they claim --
+for header in api/gc_*.h; do
+  name=$(basename "$header")
+  [ -e "$usr/include/$name" ] || fault "$name is not installed"
+  printf '#include <%s>\n#include <%s>\nint main(void) { return 0; }\n' "$name" "$name" >"$scratch/header.c"
+  cp "$scratch/header.c" "$scratch/header.cc"
+  for std in c99 c11 gnu17; do
+    gcc -std=$std -Wall -Wextra -Wpedantic -Wundef -Wstrict-prototypes -Werror $cflags -fsyntax-only "$scratch/header.c" || fault "$name, $std"
+  done
+  for std in c++11 c++17 gnu++20; do
+    g++ -std=$std -Wall -Wextra -Wpedantic -Wundef -Werror $cflags -fsyntax-only "$scratch/header.cc" || fault "$name, $std"
+  done
+done
+
+# -- a program --
 cat >"$scratch/use.c" <<'C'
 #include <gc_alloc.h>
 #include <gc_debug.h>
 #include <gc_frag.h>
 #include <gc_stats.h>
 #include <gc_thread.h>
+#include <gc_typed.h>
 #include <gc_weak.h>
-#include <stdio.h>
 int main(void) {
   static struct gc_frag frag;
   struct gc_stats stats;
   int *n = (int *)gc_calloc(10, sizeof *n);
-  if (n == NULL || n[9] != 0) return 1;
   gc_collect();
   gc_read_stats(&stats);
   gc_read_frag(&frag);
-  return stats.num_gc == 1 && frag.total.objects == stats.heap_objects ? 0 : 1;
+  return n != 0 && n[9] == 0 && stats.num_gc == 1 && frag.total.objects == stats.heap_objects ? 0 : 1;
 }
 C
-export PKG_CONFIG_PATH="$scratch/usr/lib/pkgconfig"
 cp "$scratch/use.c" "$scratch/use.cc"
-gcc -Wall -Wextra -Werror $(pkg-config --cflags holdfast) "$scratch/use.c" -o "$scratch/shared" $(pkg-config --libs holdfast)
-LD_LIBRARY_PATH="$scratch/usr/lib" "$scratch/shared"
-readelf -d "$scratch/shared" | grep -q 'libholdfast.so.0'
+cd "$scratch"
+gcc -Wall -Wextra -Werror $cflags use.c -o shared $libs
+readelf -d shared | grep -q "NEEDED.*$so" || fault "the program does not need $so"
+LD_LIBRARY_PATH="$usr/lib" ./shared || fault "the shared program ended with $?"
+# The static library, as it comes and with sections collected.
+static="$usr/lib/libholdfast.a $(pkg-config --libs --static holdfast | sed 's/-lholdfast//')"
+for more in "" "-Wl,--gc-sections -ffunction-sections" "-flto -O2"; do
+  gcc -Wall -Wextra -Werror $more $cflags use.c -o static $static
+  readelf -d static | grep -q holdfast && fault "the static program needs the shared library"
+  ./static || fault "the static program ($more) ended with $?"
+done
+g++ -Wall -Wextra -Werror $cflags use.cc -o cxx $libs
+LD_LIBRARY_PATH="$usr/lib" ./cxx || fault "the C++ program ended with $?"
+
+# -- threads: each piece of what stands in front of the C library's functions --
 # Without its flags the static library must not link: its interposed functions would never be called.
 if gcc $(pkg-config --cflags holdfast) "$scratch/use.c" -o "$scratch/wrong" "$scratch/usr/lib/libholdfast.a" 2>"$scratch/wrong.log"; then
   echo "libholdfast.a links without the flags of pkg-config --static"
@@ -116,6 +167,11 @@ if nm -g --defined-only "$scratch/usr/lib/libholdfast.a" | awk 'NF == 3 { print 
 fi
 readelf -d "$scratch/use.mixed" | grep -q libholdfast && exit 1
 readelf -d "$scratch/use.static" | grep -q NEEDED && exit 1
-g++ -Wall -Wextra -Werror $(pkg-config --cflags holdfast) "$scratch/use.cc" -o "$scratch/cxx" $(pkg-config --libs holdfast)
-LD_LIBRARY_PATH="$scratch/usr/lib" "$scratch/cxx"
+
+# -- manual pages --
+if command -v man >/dev/null 2>&1; then
+  for page in gc_alloc gc_free gc_read_stats holdfast; do
+    man -M "$usr/share/man" "$page" 2>/dev/null | grep -q "$page" || fault "man $page"
+  done
+fi
 echo "install: ok"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # install-deps.sh - installs the packages that building and testing need and that are missing, through
 # apt-get, as root or with sudo. Without either it prints the line to run and stops.
-# Usage: install-deps.sh [report]      report: only what the laboratory's report needs beyond that
+# Usage: install-deps.sh [report|aarch64]    only what the laboratory's report, or the check for aarch64, needs beyond that
 set -eu
 
 missing=
@@ -14,6 +14,11 @@ header() { echo "#include <$1>" | ${CC:-gcc} -E - ; }
 
 if [ "${1:-}" = report ]; then
   need gnuplot-nox command -v gnuplot
+elif [ "${1:-}" = aarch64 ]; then
+  need gcc-aarch64-linux-gnu command -v aarch64-linux-gnu-gcc
+  need libc6-dev-arm64-cross test -e /usr/aarch64-linux-gnu/include/stdio.h
+  need qemu-user command -v qemu-aarch64
+  need libatomic-ops-dev test -e /usr/include/atomic_ops.h
 else
   need gcc command -v gcc
   need g++ command -v g++
@@ -21,6 +26,9 @@ else
   need libc6-dev test -e /usr/include/stdio.h
   need pkg-config command -v pkg-config
   need python3 command -v python3
+  need lua5.4 command -v lua5.4
+  need man-db command -v man
+  need mandoc command -v mandoc
   need python3-prometheus-client test -d /usr/lib/python3/dist-packages/prometheus_client
   need clang command -v clang
   need valgrind command -v valgrind
@@ -30,8 +38,13 @@ else
     need check header check.h
     need systemtap-sdt-dev header sys/sdt.h
     need libjemalloc-dev header jemalloc/jemalloc.h
+    need libsqlite3-dev header sqlite3.h
+    need liblua5.4-dev header lua5.4/lua.h
+    need libcjson-dev header cjson/cJSON.h
+    need libxml2-dev header libxml2/libxml/parser.h
   else
     missing="$missing libatomic-ops-dev check systemtap-sdt-dev libjemalloc-dev"
+    missing="$missing libsqlite3-dev liblua5.4-dev libcjson-dev libxml2-dev"
   fi
 fi
 [ -n "$missing" ] || exit 0

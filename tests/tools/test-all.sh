@@ -12,9 +12,10 @@ run() { # run NAME COMMAND...
   name=$1
   shift
   log=$(mktemp)
+  began=$(date +%s)
   if "$@" >"$log" 2>&1; then
     passed=$((passed + 1))
-    echo "ok      $name"
+    echo "ok      $name, $(($(date +%s) - began)) s"
   else
     failed=$((failed + 1))
     echo "FAILED  $name"
@@ -30,6 +31,8 @@ run "format" sh tests/tools/check-format.sh
 run "generated files" make -s check-generated
 run "gcc, no warnings" make -s $jobs all
 run "clang, no warnings" make -s $jobs CC=clang all
+run "snippets of the docs" python3 tests/tools/check-snippets.py --lib build/release/libholdfast.a
+run "manual pages" sh tests/tools/check-man.sh
 run "symbols" sh tests/tools/check-symbols.sh build/release/libholdfast.a "$(echo build/release/libholdfast.so.*)"
 run "probes" sh tests/tools/check-probes.sh build/release/libholdfast.so.*
 run "sanitizers and valgrind" sh tests/tools/check-sanitize.sh build/release/libholdfast.a
@@ -41,6 +44,8 @@ run "profile, other readers" sh tests/tools/check-profile.sh build/release/tests
 run "tests, asan and ubsan" make -s $jobs BUILD=asan check-asan
 run "tests, tsan" make -s $jobs BUILD=tsan check-tsan
 run "tests, torture" make -s $jobs BUILD=torture check-torture
+run "real programs" make -s $jobs check-programs
+run "real programs, torture" make -s $jobs BUILD=torture check-programs
 run "examples" make -s run-examples
 run "examples, all compilers" make -s check-examples
 run "benchmarks, small" make -s bench-small

@@ -2,12 +2,15 @@
  * Owns:     the shadow nodes (malloc memory, addresses hidden), the random operations, the verification.
  * Promises: a node is touched only through a path of real pointers from a root, each compared with the
  *           shadow on the way; the shadow alone keeps nothing alive.
- * Layout:   word 0 of an object is its tag, then its pointers (scanned objects only), then a pattern.
+ * Layout:   word 0 of an object is its tag, then its pointers (scanned and typed objects only), then a pattern.
+ * Typed:    in a shadow with typed set, so many of 8 objects that are not noscan have a layout that names their pointers, some
+ *           words of the pattern, and never word 0; its period is that of the object or longer.
  * Words:    edge = a pointer with its offset into the target; holder = a root or an edge.
  * One shadow belongs to one thread. Failures end the process with a message and the seed. */
 #ifndef HOLDFAST_TEST_SHADOW_H
 #define HOLDFAST_TEST_SHADOW_H
 
+#include "gc_typed.h"
 #include "hide.h"
 
 enum { SHADOW_ROOTS = 64, MAX_EDGES = 24, NONE = -1 };
@@ -32,6 +35,7 @@ struct shadow {
   uint64_t seed;
   struct node *node;
   int room, live, spare; /* spare: where the search for an unused node starts */
+  unsigned typed;        /* of 8 */
   struct edge root[SHADOW_ROOTS];
   root *word[SHADOW_ROOTS]; /* where each root really is */
 };
@@ -114,10 +118,24 @@ static inline int edges_for(struct rng *r, size_t size) {
   return (int)(1 + rng_below(r, most < MAX_EDGES ? most : MAX_EDGES));
 }
 
+/* The object may be resized later: then the layout repeats, over words of the pattern. Few periods, so that layouts are found
+ * again. */
+static inline const gc_layout *shadow_layout(struct shadow *s, const struct node *n) {
+  uint64_t rest = rng_next(&s->rng) << rng_below(&s->rng, 20), edges = ((UINT64_C(1) << n->edges) - 1) << 1;
+  uint64_t bits = edges | rest << 1 << n->edges;
+  size_t period = 64;
+  while (period * 8 < n->size) period *= 2;
+  const gc_layout *l = gc_layout_bitmap(period * 8, &bits, 1);
+  SHADOW_CHECK(s, l != NULL && gc_layout_bitmap(period * 8, &bits, 1) == l, "layout %" PRIx64, bits);
+  return l;
+}
+
 static inline void *shadow_allocate(struct shadow *s, struct node *n) {
   char *p;
   if (n->noscan) {
     p = gc_alloc_noscan(n->size);
+  } else if (s->typed != 0 && rng_below(&s->rng, 8) < s->typed) {
+    p = gc_alloc_typed(n->size, shadow_layout(s, n));
   } else if (rng_below(&s->rng, 40) == 0) {
     size_t alignment = (size_t)1 << rng_below(&s->rng, 13);
     p = gc_alloc_aligned(alignment, n->size);

@@ -12,6 +12,7 @@
 #include "beside.h"
 #include "cases.h"
 #include "gc_stats.h"
+#include "gc_typed.h"
 
 #ifndef GC_TORTURE
 #define GC_TORTURE 0
@@ -41,8 +42,9 @@ struct coin {
 struct token {
   uint64_t sum; /* of the next four */
   uint64_t id, tag, size, coins;
-  struct token *pocket; /* a token that only this one holds; unused, like purse, in noscan tokens */
-  struct coin *purse;   /* coins that only this token holds */
+  struct token
+      *pocket;        /* a token that only this one holds; unused, like purse, in noscan tokens; named in typed ones */
+  struct coin *purse; /* coins that only this token holds */
   uint64_t body[];
 };
 typedef _Atomic(struct token *) word;
@@ -52,6 +54,19 @@ static uint64_t token_sum(const struct token *t) {
 }
 
 static bool is_noscan(uint64_t tag) { return tag % 4 == 0; }
+
+static bool is_typed(uint64_t tag) { return tag % 4 == 1; }
+
+/* No token is so long that the layout repeats. */
+static const gc_layout *token_layout(void) {
+  static const size_t at[] = {offsetof(struct token, pocket), offsetof(struct token, purse)};
+  return gc_layout_offsets(LARGEST + 8 - LARGEST % 8, at, 2);
+}
+
+static void *token_memory(size_t size, uint64_t tag) {
+  if (is_typed(tag)) return gc_alloc_typed(size, token_layout());
+  return is_noscan(tag) ? gc_alloc_noscan(size) : gc_alloc(size);
+}
 
 static size_t token_size(struct rng *r) {
   size_t dice = rng_below(r, 128), least = sizeof(struct token);
@@ -94,7 +109,7 @@ static void token_write(struct token *t, uint64_t id, size_t size, uint64_t tag,
 static NOINLINE struct token *token_new(struct rng *r, uint64_t id) {
   size_t size = token_size(r);
   uint64_t tag = rng_next(r) | UINT64_C(0xff) << 56;
-  struct token *t = is_noscan(tag) ? gc_alloc_noscan(size) : gc_alloc(size);
+  struct token *t = token_memory(size, tag);
   REQUIRE(t != NULL);
   t->pocket = NULL;
   token_write(t, id, size, tag, is_noscan(tag) ? 0 : rng_below(r, 4));
@@ -197,7 +212,7 @@ static NOINLINE struct token *keep_and_allocate(struct player *p, struct token *
 static NOINLINE struct token *keep_through_cycles(struct token *hand) {
   const unsigned long until = atomic_load(&game.cycles) + 2;
   if (!game.forced) gc_collect();
-  while (game.forced && beside_cycles() < until) __asm__ volatile("pause" : "+r"(hand));
+  while (game.forced && beside_cycles() < until) __asm__ volatile("" : "+r"(hand));
   return hand;
 }
 

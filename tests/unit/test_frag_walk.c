@@ -104,9 +104,9 @@ static void expect_listed(uint32_t page, bool partial, bool swept, void *arg) {
 static void expect_all(void) {
   walk();
   listed = 0;
-  for (unsigned sc = 0; sc < SPAN_CLASSES; sc++) central_each(sc, expect_listed, &sc);
+  for (unsigned sc = 0; sc < span_classes(); sc++) central_each(sc, expect_listed, &sc);
   for (struct cache *c = cache_first(); c != NULL; c = c->next)
-    for (unsigned sc = 2; sc < SPAN_CLASSES; sc++) {
+    for (unsigned sc = 2; sc < c->classes; sc++) {
       if (c->span[sc].page == NO_PAGE) continue;
       const struct frag_span *s = seen_at(c->span[sc].page);
       REQUIRE(s != NULL && s->sc == sc);

@@ -4,6 +4,7 @@
 
 #include "alloc/central.h"
 #include "alloc/inside.h"
+#include "alloc/layout.h"
 #include "alloc/pages.h"
 #include "alloc/slotmap.h"
 #include "gc_frag.h"
@@ -171,6 +172,20 @@ START_TEST(released_inside) {
 }
 END_TEST
 
+/* What stands in the place of the layout's word: 0 is one that was not stored yet, an address is none. */
+START_TEST(layouts_overwritten) {
+  REQUIRE((keep[0] = gc_alloc_typed(40, some_typed_layout())) != NULL);
+  REQUIRE((keep[1] = gc_alloc_typed(50000, some_typed_layout())) != NULL && gc_usable_size(keep[0]) == 40);
+  uint64_t *small = keep[0];
+  REQUIRE_WHOLE();
+  PLANT(small[5], (uintptr_t)small, "a typed object has lost its layout");
+  PLANT(small[5], small[5] + 1, "a typed object has lost its layout");
+  PLANT(small[5], 5, "a typed object has lost its layout");
+  atomic_word *place = (atomic_word *)(uintptr_t)slotmap_group(span_block(page_with(keep[1])), 1);
+  PLANT(*place, 0, "a typed object has lost its layout");
+}
+END_TEST
+
 int main(void) {
   Suite *s = suite_create("heapcheck");
   TCase *tc = suite_case(s, "heapcheck");
@@ -183,5 +198,6 @@ int main(void) {
   tcase_add_test(tc, page_tables);
   tcase_add_test(tc, span_in_two_places);
   tcase_add_test(tc, released_inside);
+  tcase_add_test(tc, layouts_overwritten);
   return suite_main(s);
 }

@@ -5,6 +5,7 @@
 #include "unit.h"
 
 #include "alloc/central.h"
+#include "alloc/layout.h"
 #include "alloc/scavenge.h"
 #include "alloc/slotmap.h"
 #include "alloc/sweep.h"
@@ -25,13 +26,21 @@ static struct cache *cache[CACHES];
 /* Caches of other threads, as far as allocation is concerned: nobody else runs. */
 static void make_caches(void) {
   quiet_heap();
-  for (int i = 0; i < CACHES; i++) REQUIRE((cache[i] = cache_create()) != NULL);
+  REQUIRE(some_typed_layout() != NULL);
+  for (int i = 0; i < CACHES; i++) {
+    REQUIRE((cache[i] = cache_create()) != NULL);
+    cache_open_typed(cache[i]);
+  }
 }
 
 static void add_object(char *p, unsigned sc, size_t size) {
   struct slot s = slot_find(p);
   REQUIRE(s.object == p && s.sc == sc && *s.state == atomic32_load_relaxed(&heap.live_colour));
   for (size_t i = 0; i < objects && i < 50; i++) REQUIRE(object[objects - 1 - i].at != p);
+  if (span_class_is_typed(sc)) {
+    layout_store_small(p, size, some_typed_layout());
+    size -= LAYOUT_WORD;
+  }
   object[objects] = (struct object){p, size, sc, ++next_tag};
   pattern_fill(p, size < 256 ? size : 256, object[objects++].tag);
 }
@@ -44,22 +53,25 @@ static void take_small(struct cache *c, unsigned sc) {
 }
 
 /* As api/alloc.c does it. */
-static void take_large(size_t pages, unsigned noscan) {
-  bool zero;
-  uint32_t page = span_alloc_large(pages, 1, noscan, &zero);
-  REQUIRE(page != NO_PAGE);
-  atomic_add(&central_counts(noscan)->retired, 1);
-  central_give(noscan, page);
-  add_object(page_address(page), noscan, pages * PAGE_SIZE);
+static void take_large(size_t pages, unsigned kind) {
+  bool zero, typed = kind == LARGE_TYPED;
+  unsigned sc = typed ? 0 : kind;
+  uint32_t page = span_alloc_large(pages, 1, kind, &zero);
+  REQUIRE(page != NO_PAGE && span_is_typed(page) == typed && span_class_of(page) == sc);
+  if (typed) layout_store_large(page, some_typed_layout());
+  atomic_add(&central_counts(sc)->retired, 1);
+  central_give(sc, page);
+  add_object(page_address(page), sc, pages * PAGE_SIZE);
 }
 
 /* A few classes a round, so that spans fill up. */
 static void allocate_some(struct rng *g) {
+  static const unsigned kinds[] = {0, NOSCAN, LARGE_TYPED};
   unsigned classes[4];
   for (int i = 0; i < 4; i++) classes[i] = 2 + (unsigned)rng_below(g, rng_below(g, 3) ? 60 : SPAN_CLASSES - 2);
   for (size_t n = rng_below(g, 1500); n > 0 && objects < OBJECTS; n--) {
     if (rng_below(g, 200) == 0)
-      take_large(5 + rng_below(g, 60), (unsigned)rng_below(g, 2));
+      take_large(5 + rng_below(g, 60), kinds[rng_below(g, 3)]);
     else
       take_small(cache[rng_below(g, CACHES)], classes[rng_below(g, 4)]);
   }

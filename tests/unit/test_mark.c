@@ -4,6 +4,7 @@
 #include "unit.h"
 
 #include "gc/mark.h"
+#include "gc/verify.h"
 #include "gc/roots.h"
 
 enum { NODES = 3000, ROOTS = 40 };
@@ -12,6 +13,8 @@ struct node {
   uintptr_t hidden; /* complement of the address: not a root if somebody scanned this */
   size_t words;     /* of the object */
   bool noscan, reached;
+  size_t period; /* typed: words of its layout; else 0 */
+  uint64_t bits[2];
   unsigned *child; /* per word: 1 + node, 0 none */
 };
 
@@ -24,6 +27,11 @@ static bool is_black(const char *p) {
   struct slot s = slot_find(p);
   REQUIRE(s.object != NULL);
   return *s.state == atomic32_load_relaxed(&heap.live_colour);
+}
+
+static bool may_hold_pointer(const struct node *n, size_t word) {
+  if (n->period == 0) return !n->noscan;
+  return (n->bits[word % n->period / 64] >> (word % n->period % 64) & 1) != 0;
 }
 
 /* ---- the steps of a cycle that matter here ---- */
@@ -60,12 +68,25 @@ static size_t random_words(struct rng *g) {
   }
 }
 
+/* NULL for a scanned object. */
+static const gc_layout *random_layout(struct rng *g, struct node *n) {
+  n->period = 0;
+  if (rng_below(g, 3) != 0) return NULL;
+  n->period = 2 + rng_below(g, rng_below(g, 2) ? 6 : 100);
+  n->bits[0] = (rng_next(g) & ~(uint64_t)1) | 2; /* neither all words nor none */
+  n->bits[1] = n->period > 64 ? rng_next(g) : 0;
+  if (n->period % 64 != 0) n->bits[n->period / 64] &= ((uint64_t)1 << n->period % 64) - 1;
+  const gc_layout *l = gc_layout_bitmap(n->period * 8, n->bits, 2);
+  REQUIRE(l != NULL);
+  return l;
+}
+
 static void make_nodes(struct rng *g) {
   for (size_t i = 0; i < NODES; i++) {
     struct node *n = &nodes[i];
     n->words = random_words(g);
     n->noscan = rng_below(g, 8) == 0 && n->words > 1;
-    char *p = n->noscan ? gc_alloc_noscan(n->words * 8) : gc_alloc(n->words * 8);
+    char *p = n->noscan ? gc_alloc_noscan(n->words * 8) : gc_alloc_typed(n->words * 8, random_layout(g, n));
     REQUIRE(p != NULL);
     if (n->noscan) memset(p, 0, n->words * 8);
     n->hidden = ~(uintptr_t)p;
@@ -96,8 +117,8 @@ static size_t reach_from(const unsigned *from, size_t n) {
     if (!nodes[from[i]].reached) nodes[queue[tail++] = from[i]].reached = true;
   for (; head < tail; head++) {
     const struct node *at = &nodes[queue[head]];
-    for (size_t w = 0; w < at->words && !at->noscan; w++) {
-      unsigned c = at->child[w];
+    for (size_t w = 0; w < at->words; w++) {
+      unsigned c = may_hold_pointer(at, w) ? at->child[w] : 0;
       if (c != 0 && !nodes[c - 1].reached) nodes[queue[tail++] = c - 1].reached = true;
     }
   }
@@ -226,6 +247,28 @@ START_TEST(verifier_finds_white_objects) {
 }
 END_TEST
 
+/* What the verifier expects of a typed object is what its layout says: words 1, 3, 5 and so on. */
+START_TEST(verifier_knows_layouts) {
+  quiet_heap();
+  char **from[] = {gc_alloc_typed(64, some_typed_layout()), gc_alloc_typed(100000, some_typed_layout())};
+  for (int i = 0; i < 2; i++) {
+    char *leaf = gc_alloc_noscan(48);
+    REQUIRE(from[i] != NULL && leaf != NULL);
+    roots_add_word(NULL, from[i]);
+    from[i][6] = leaf;
+  }
+  exchange_colours();
+  mark_with(1);
+  REQUIRE(mark_verify() == NULL && mark_objects() == 2);
+  for (int i = 0; i < 2; i++) {
+    from[i][7] = from[i][6];
+    require_said("a marked object points to one that was not marked");
+    from[i][7] = NULL;
+    REQUIRE(mark_verify() == NULL);
+  }
+}
+END_TEST
+
 /* A free slot is never marked, whatever points to it (INV-MARK-3). */
 START_TEST(free_slots_stay_free) {
   quiet_heap();
@@ -254,6 +297,7 @@ int main(void) {
   tcase_add_loop_test(tc, full_stacks_lose_nothing, 1, 4);
   tcase_add_loop_test(tc, wide_and_deep, 1, 4);
   tcase_add_test(tc, verifier_finds_white_objects);
+  tcase_add_test(tc, verifier_knows_layouts);
   tcase_add_test(tc, free_slots_stay_free);
   return suite_main(s);
 }

@@ -118,7 +118,7 @@ END_TEST
 START_TEST(blocks_of_a_class) {
   REQUIRE(slotmap_blocks(0) == 1 && slotmap_blocks(1) == 1);
   for (unsigned sc = 2; sc < SPAN_CLASSES; sc++) {
-    unsigned needed = (class_slots[sc / 2] + 63u) / 64;
+    unsigned needed = (span_class_slots(sc) + 63u) / 64;
     REQUIRE(slotmap_blocks(sc) == needed + (sc == TINY_SPAN_CLASS));
     REQUIRE(slotmap_blocks(sc) <= LONGEST);
   }

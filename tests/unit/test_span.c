@@ -11,8 +11,8 @@ static void require_none(const void *p) {
 
 static void check_small_byte(uint32_t page, unsigned sc, size_t offset) {
   const char *base = page_address(page);
-  size_t size = class_size[sc / 2], index = offset / size;
-  if (index >= class_slots[sc / 2]) {
+  size_t size = span_class_size(sc), index = offset / size;
+  if (index >= span_class_slots(sc)) {
     require_none(base + offset); /* the tail */
     return;
   }
@@ -24,8 +24,8 @@ static void check_small_byte(uint32_t page, unsigned sc, size_t offset) {
 
 static uint32_t make_span(unsigned sc) {
   uint32_t page = span_alloc(sc);
-  REQUIRE(page != NO_PAGE && span_class_of(page) == sc && span_pages(page) == class_pages[sc / 2]);
-  REQUIRE(span_bytes(page) == class_pages[sc / 2] * PAGE_SIZE && span_is_swept(page));
+  REQUIRE(page != NO_PAGE && span_class_of(page) == sc && span_pages(page) == span_class_pages(sc));
+  REQUIRE(span_bytes(page) == span_class_pages(sc) * PAGE_SIZE && span_is_swept(page));
   REQUIRE(heap.spans[page].state == SPAN_SWEEPING && heap.spans[page].live == 0);
   return page;
 }

@@ -17,7 +17,7 @@
 #include "alloc/cache.h"
 #include "alloc/heapcheck.h"
 #include "alloc/pageheap.h"
-#include "gc_alloc.h"
+#include "gc_typed.h"
 #include "runtime/options.h"
 #include "runtime/os.h"
 #include "runtime/thread.h"
@@ -65,6 +65,12 @@ static UNUSED_OK void quiet_heap(void) {
 static UNUSED_OK struct cache *own_test_cache(void) {
   if (tl_cache == &empty_cache) REQUIRE(gc_alloc(1) != NULL);
   return tl_cache;
+}
+
+/* Of two words the second may hold a pointer. The first layout brings the typed span classes with it. */
+static UNUSED_OK const gc_layout *some_typed_layout(void) {
+  static const size_t at[] = {8};
+  return gc_layout_offsets(16, at, 1);
 }
 
 static UNUSED_OK void flush_own_cache(void) {
