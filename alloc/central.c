@@ -205,7 +205,9 @@ bool central_return(unsigned sc, uint32_t page, atomic_u8 *bytes, uint64_t mask)
   bool empty;
   lock_acquire(&c->lock);
   bool ok = !heap_is_marking();
-  if (ok) group_store(bytes, mask, 0);
+  /* Marked as freed, not left in the birth colour: born black and never handed out, a slot is never scanned, and nobody
+   * would know any more that its words are a dead object's. */
+  group_store(bytes, mask, ok ? 0 : FREED_WHILE_MARKING);
   size_t unused = retire_locked(c, sc, page, false, &empty);
   lock_release(&c->lock);
   if (unused != 0) atomic_sub(&heap.live, unused);

@@ -5,7 +5,7 @@
  *   live colour   allocated (or claimed by a thread for allocation)  the claiming thread, marking
  *   other colour  while marking: allocated, not reached yet;         (the colours trade places at the
  *                 after it: dead, not swept yet                       start of marking, nobody writes)
- *   3             freed by gc_free while markers ran beside the program; dead at the next sweep        gc_free
+ *   3             freed, or given back, while markers ran beside the program; dead at the next sweep   gc_free, giving back
  *
  * While they run (heap_is_marking), bytes change only from 0 to the birth colour, from white to black, and to 3.
  *

@@ -118,7 +118,7 @@ GC_INLINE void heap_set_births(unsigned colour) {
  * be asked for; a cycle that still reads the smaller number has nothing of theirs to do. */
 GC_INLINE unsigned span_classes(void) { return atomic32_load_acquire(&heap.classes); }
 
-#define FREED_WHILE_MARKING 3 /* slot byte: freed by gc_free, to be swept as dead */
+#define FREED_WHILE_MARKING 3 /* slot byte: freed by gc_free, or given back by a cache, to be swept as dead */
 GC_INLINE unsigned other_colour(unsigned colour) { return 3 - colour; }
 
 /* A slot found from an address. */
