@@ -126,10 +126,13 @@ static GC_NOINLINE void find_large(struct candidate *c, const char *p, uint64_t 
   __builtin_prefetch((const void *)(uintptr_t)s.state);
 }
 
-/* Where in the span of the page with descriptor d, and in which of its slots, the word points. */
-GC_INLINE uint32_t slot_index(uint64_t d, size_t offset, uint32_t *in_span) {
-  *in_span = (uint32_t)(offset & (PAGE_SIZE - 1)) + (uint32_t)(desc_place(d) << PAGE_SHIFT);
-  return (uint32_t)(((uint64_t)*in_span * mark.info[desc_byte(d) / 2].magic) >> 32);
+/* Where in the span of the page with descriptor d the word points, and to which of its slots. Two functions, since no local's
+ * address may be taken here: gcc's address sanitizer, which does not look into a drain, would leave its stack poisoned. */
+GC_INLINE uint32_t place_in_span(uint64_t d, size_t offset) {
+  return (uint32_t)(offset & (PAGE_SIZE - 1)) + (uint32_t)(desc_place(d) << PAGE_SHIFT);
+}
+GC_INLINE uint32_t slot_index(uint64_t d, uint32_t in_span) {
+  return (uint32_t)(((uint64_t)in_span * mark.info[desc_byte(d) / 2].magic) >> 32);
 }
 
 /* The slot around an address in the heap, without touching the slot or its byte. The fields are stored one by
@@ -143,7 +146,7 @@ GC_INLINE void find_candidate(struct candidate *c, const struct view *v, uintptr
     find_large(c, (const char *)w, d);
     return;
   }
-  uint32_t size = mark.info[sc / 2].size, in_span, index = slot_index(d, offset, &in_span);
+  uint32_t size = mark.info[sc / 2].size, in_span = place_in_span(d, offset), index = slot_index(d, in_span);
   /* An index past the last slot meets a byte that is always 0 (mksizeclass checks that there is one). */
   atomic_u8 *state = v->slotmap + (size_t)desc_low(d) * 64 + index;
   char *object = (char *)(w - (in_span - index * size));
@@ -326,10 +329,9 @@ static GC_NO_SANITIZE uintptr_t *rescan_page(struct marker *m, const struct view
 /* The byte of the slot that the word points into, asked for early; NULL: it is for the drain to say. */
 GC_INLINE const atomic_u8 *state_ahead(const struct view *v, uintptr_t w) {
   size_t offset = w - v->base;
-  uint32_t in_span;
   uint64_t d = atomic_load_acquire(&v->desc[offset >> PAGE_SHIFT]);
   if (GC_UNLIKELY(desc_byte(d) < 2)) return NULL;
-  const atomic_u8 *state = v->slotmap + (size_t)desc_low(d) * 64 + slot_index(d, offset, &in_span);
+  const atomic_u8 *state = v->slotmap + (size_t)desc_low(d) * 64 + slot_index(d, place_in_span(d, offset));
   __builtin_prefetch((const void *)(uintptr_t)state);
   return state;
 }
