@@ -46,13 +46,15 @@ static void stop_timer(void) {
   REQUIRE(setitimer(ITIMER_REAL, &none, NULL) == 0);
 }
 
-/* Only this thread takes the signal, so that the table has one owner. */
-static void *block_and_collect(void *unused) {
+/* The handlers are for this thread alone: the other is born with the signal blocked. Blocked by itself, it might take the
+ * first ones. */
+static void begin_beside(void) {
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, SIGALRM);
   REQUIRE(pthread_sigmask(SIG_BLOCK, &set, NULL) == 0);
-  return beside_main(unused);
+  beside_begin(500);
+  REQUIRE(pthread_sigmask(SIG_UNBLOCK, &set, NULL) == 0);
 }
 
 static void handler_in_the_library(void) {
@@ -63,8 +65,7 @@ static void handler_in_the_library(void) {
     REQUIRE((table[i] = gc_alloc(64)) != NULL);
     pattern_fill(table[i], 64, tag[i] = i + 1);
   }
-  beside.pause = 500;
-  REQUIRE(pthread_create(&beside.thread, NULL, block_and_collect, NULL) == 0);
+  begin_beside();
   start_timer(move_in_handler, 200);
   struct moves own;
   moves_init(&own, suite_seed());
@@ -107,8 +108,7 @@ static void jump_out(void) {
   hidden h = chain_new(4, &held);
   moves_init(&own, suite_seed());
   in_library = 1;
-  beside.pause = 500;
-  REQUIRE(pthread_create(&beside.thread, NULL, block_and_collect, NULL) == 0);
+  begin_beside();
   start_timer(jump, 200);
   (void)sigsetjmp(place, 1);
   if (atomic_load(&jumps) < 500 * suite_scale() || beside_cycles() < 10) compute(&own);
