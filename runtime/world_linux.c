@@ -30,6 +30,7 @@ static struct {
   atomic_u32 busy;      /* [A; written STW] of these, the ones that were busy */
   atomic_u32 brief;     /* [A; written STW] 1: the stop is expected to be short */
   unsigned held;        /* [L:THREADS] blocked threads that this stop holds */
+  sigset_t before;      /* [L:THREADS] the stopper's signal mask outside the stop */
 } world GC_OWN_DATA;
 
 int world_signal(void) { return world.signal; }
@@ -153,7 +154,20 @@ static void park_here(char *sp, void *arg) {
   park(t, sp);
 }
 
-void world_park_self(void) { world_with_spilled_registers(park_here, tl_thread); }
+/* A handler of the program that ran on a parked thread, or on the stopper, would move pointers under the markers' eyes.
+ * The stop handler's own mask does it for those that park there. (sigfillset would leave some out: see world_init.) */
+static void block_handlers(sigset_t *before) {
+  sigset_t all;
+  memset(&all, 0xff, sizeof all);
+  real_pthread_sigmask(SIG_SETMASK, &all, before);
+}
+
+void world_park_self(void) {
+  sigset_t before;
+  block_handlers(&before);
+  world_with_spilled_registers(park_here, tl_thread);
+  real_pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
 
 static GC_NOINLINE void call_below(void (*f)(char *sp, void *arg), void *arg) { f(__builtin_frame_address(0), arg); }
 
@@ -296,6 +310,7 @@ static void wait_for_all(unsigned stop) {
 void world_stop(char *sp, bool brief) {
   struct thread *self = tl_thread;
   threads_lock();
+  block_handlers(&world.before);
   unsigned stop = atomic32_load_relaxed(&world.requested) + 1;
   PROBE1(stop__begin, stop);
   count_running(stop);
@@ -320,7 +335,9 @@ void world_start(void) {
   PROBE2(stop__end, stop, parked);
   if (parked + world.held != 0) os_futex_wake(&world.resumed, ~0u >> 1);
   threads_bury();
+  sigset_t before = world.before;
   threads_unlock();
+  real_pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 /* ---- without a stop ---- */
