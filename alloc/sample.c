@@ -132,10 +132,6 @@ static uint32_t new_sample(void) {
   return i;
 }
 
-static uint32_t index_in_span(const struct slot *s) {
-  return s->sc < 2 ? 0 : (uint32_t)((size_t)(s->object - page_address(s->page)) / s->size);
-}
-
 /* before: the one that leads to it in the span's list; 0: it is the first. */
 static void unlink_sample(uint32_t page, uint32_t before, uint32_t i) {
   if (before != 0)
@@ -155,7 +151,7 @@ static void keep_sample(const struct slot *slot, uint32_t site, double weight) {
     samples.totals.lost_samples++;
     return;
   }
-  samples.sample[i] = (struct sample){0, slot->page, index_in_span(slot), site, weight};
+  samples.sample[i] = (struct sample){0, slot->page, slot_number(slot), site, weight};
   link_sample(slot->page, i);
 }
 
@@ -197,12 +193,12 @@ static void drop(uint32_t page, unsigned group, uint64_t mask) {
 
 void sample_move_slot(const struct slot *from, const struct slot *to) {
   lock_acquire(&samples.lock);
-  uint32_t before = 0, i = atomic32_load_relaxed(head_of(from->page)), slot = index_in_span(from);
+  uint32_t before = 0, i = atomic32_load_relaxed(head_of(from->page)), slot = slot_number(from);
   for (; i != 0 && samples.sample[i].slot != slot; i = samples.sample[i].next) before = i;
   if (i != 0) {
     unlink_sample(from->page, before, i);
     samples.sample[i].page = to->page;
-    samples.sample[i].slot = index_in_span(to);
+    samples.sample[i].slot = slot_number(to);
     link_sample(to->page, i);
   }
   lock_release(&samples.lock);

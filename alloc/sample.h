@@ -101,7 +101,7 @@ GC_INLINE void sample_move(const struct slot *from, const struct slot *to) {
 uint32_t sample_site_of(uint32_t page, unsigned slot);
 GC_INLINE uint32_t sample_site(const struct slot *s) {
   if (GC_LIKELY(!span_has_samples(s->page))) return SAMPLE_NO_SITE;
-  return sample_site_of(s->page, s->sc < 2 ? 0 : (unsigned)((size_t)(s->object - page_address(s->page)) / s->size));
+  return sample_site_of(s->page, slot_number(s));
 }
 
 /* Each sample of the span that begins at page. World stopped; f takes no lock. */

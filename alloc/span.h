@@ -130,6 +130,11 @@ struct slot {
   size_t size;      /* bytes */
 };
 
+/* Which of its span's slots it is. */
+GC_INLINE uint32_t slot_number(const struct slot *s) {
+  return s->sc < 2 ? 0 : (uint32_t)((size_t)(s->object - page_address(s->page)) / s->size);
+}
+
 /* The slot that holds address p, allocated or not. Safe for any value. */
 struct slot slot_find(const void *p);
 

@@ -86,7 +86,7 @@ void object_free_slot(const struct slot *s) {
   memset(s->object, 0xdb, s->size); /* what is freed must look freed */
 #endif
   leaks_freed(s);
-  sample_forget(s->page, (unsigned)((size_t)(s->object - page_address(s->page)) / s->size));
+  sample_forget(s->page, slot_number(s));
   while (!central_free_slot(s->sc, s->page, s->state)) span_wait_swept(s->page);
 }
 

@@ -56,8 +56,8 @@
 #include "gc/roots.h"
 #include "gc/trace.h"
 #include "gc/verdict.h"
-#include "gc/watch.h"
 #include "gc/verify.h"
+#include "gc/watch.h"
 #include "gc/workers.h"
 #include "runtime/dirty.h"
 #include "runtime/lock.h"
@@ -589,10 +589,11 @@ static void run_here(enum cycle_reason reason) {
   if (run) world_with_spilled_registers(run_stopped, &reason);
   lock_release_stoppable(&cycle.lock);
   if (run && background_is_wanted()) background_wake();
-  if (run) finalize_wake();
 }
 
+/* No lock is held, and stops are allowed. */
 static void tell_it_is_over(void) {
+  finalize_wake();
   if (cycle_over_hook != NULL) cycle_over_hook();
 }
 
@@ -605,7 +606,6 @@ void cycle_run_beside(enum cycle_reason reason) {
   bool wake = run && background_is_wanted();
   lock_release_stoppable(&cycle.lock);
   if (wake) background_wake();
-  if (run) finalize_wake();
   tell_it_is_over();
 }
 

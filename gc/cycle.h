@@ -20,9 +20,10 @@ void cycle_run(enum cycle_reason reason);
 /* The same by the collector's thread, marking beside the program. */
 void cycle_run_beside(enum cycle_reason reason);
 
-/* For weak references and finalizers (gc/verdict.h): called in the last stop of each cycle, when all that is reachable is black and what
- * is white is about to die (alloc/slotmap.h). True: it has put words on the list of roots (roots_add_word), which are
- * marked too; then it is called again. As all code in a stop: no malloc, no loader, no waiting. Set at init, or NULL. */
+/* For weak references and finalizers (gc/verdict.h): called in the last stop of each cycle, when all that is reachable is
+ * black and what is white is about to die (alloc/slotmap.h). True: it has put words on the list of roots
+ * (roots_add_word), which are marked too; then it is called again. As all code in a stop: no malloc, no loader, no
+ * waiting. Set at init, or NULL. */
 extern bool (*cycle_marked_hook)(void);
 
 /* For diagnostics: called in the last stop of each cycle after the above, when black is what stays and white what dies, before

@@ -78,8 +78,8 @@ GC_INLINE bool is_marked(const atomic_u8 *state) {
   return state == NULL || atomic8_load_relaxed(state) == atomic32_load_relaxed(&heap.live_colour);
 }
 
-extern atomic_word
-    watch_counts; /* [A] table by page: atomic_u32, records of objects in the span that begins there; 0: none yet */
+/* [A] Table by page: atomic_u32, records of objects in the span that begins there; 0: none yet. */
+extern atomic_word watch_counts;
 
 /* Whether an object of the span may have a record. Of an object that the caller owns, no without the lock is no. */
 GC_INLINE bool page_is_watched(uint32_t page) {

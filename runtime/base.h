@@ -4,7 +4,7 @@
 #define HOLDFAST_BASE_H
 
 #ifndef GC_IMPL
-#error "internal header of Holdfast: programs include gc_alloc.h, gc_stats.h or gc_frag.h"
+#error "internal header of Holdfast: programs include the headers gc_*.h of api"
 #endif
 
 #include <stdbool.h>

@@ -155,10 +155,11 @@ static void park_here(char *sp, void *arg) {
 }
 
 /* A handler of the program that ran on a parked thread, or on the stopper, would move pointers under the markers' eyes.
- * The stop handler's own mask does it for those that park there. (sigfillset would leave some out: see world_init.) */
+ * The stop handler's own mask does it for those that park there. The C library's signal of pthread_cancel stays open, and
+ * does nothing here: this is no cancellation point. */
 static void block_handlers(sigset_t *before) {
   sigset_t all;
-  memset(&all, 0xff, sizeof all);
+  sigfillset(&all);
   real_pthread_sigmask(SIG_SETMASK, &all, before);
 }
 
