@@ -121,6 +121,7 @@ include experiments/lab/lab.mk
 include tests/tests.mk
 include tests/unit/unit.mk
 include tests/programs/programs.mk
+include api/bdw/bdw.mk
 
 examples: deps
 	@$(MAKE) --no-print-directory run-examples

@@ -107,8 +107,11 @@ static struct {
 } cycle GC_OWN_DATA = {.lock = LOCK_INIT(CYCLE), .settings = LOCK_INIT(SETTINGS), .mark_ns_per_mib = 200000};
 
 atomic_word cycle_trigger GC_OWN_DATA = UINT64_MAX;
+void (*cycle_began_hook)(void) GC_OWN_DATA;
+void (*cycle_stopping_hook)(void) GC_OWN_DATA;
 bool (*cycle_marked_hook)(void) GC_OWN_DATA;
 void (*cycle_judged_hook)(void) GC_OWN_DATA;
+void (*cycle_resumed_hook)(bool ended) GC_OWN_DATA;
 void (*cycle_over_hook)(void) GC_OWN_DATA;
 
 /* While a cycle marks beside the program, every refill asks whether the thread owes it help.
@@ -162,6 +165,7 @@ static void begin_record(enum cycle_reason reason, bool beside) {
   cycle.current = (struct cycle_record){.reason = reason, .beside = beside, .heap_before = cycle.heap_at_start};
   assist_begin();
   cycle.current.at[AT_START] = os_now_ns();
+  if (cycle_began_hook != NULL) cycle_began_hook();
   PROBE2(cycle__start, (int)reason, (int)beside);
 }
 
@@ -271,6 +275,17 @@ static void check_everything(const char *(*checker)(void)) {
   if (what != NULL) fatal("cycle %lu: %s", (unsigned long)cycle.stats.num_gc + 1, what);
 }
 
+/* The stop in which marking may end: roots are listed, and who wants to be alone with the program is asked first. */
+static void stop_and_gather(char *sp, bool brief) {
+  if (cycle_stopping_hook != NULL) cycle_stopping_hook();
+  roots_stop_and_gather(sp, brief);
+}
+
+static void resume(bool ended) {
+  world_start();
+  if (cycle_resumed_hook != NULL) cycle_resumed_hook(ended);
+}
+
 /* A stop of the cycle is over. */
 static void record_pause(uint64_t ns) {
   lock_acquire(&cycle.settings);
@@ -330,7 +345,7 @@ static void end_and_resume(uint64_t stopped_at) {
   record_pause(os_now_ns() - stopped_at);
   account();
   cycle.current.at[AT_RESUME] = os_now_ns();
-  world_start();
+  resume(true);
   background_let_go();
   cycle.current.at[AT_END] = os_now_ns();
   scavenge_set_goal(cycle.current.next_gc);
@@ -349,7 +364,7 @@ static void run_stopped(char *sp, void *arg) {
   finish_sweeping();
   at[AT_STOP] = os_now_ns();
   enter(PHASE_STOP);
-  roots_stop_and_gather(sp, markers == 1);
+  stop_and_gather(sp, markers == 1);
   at[AT_STOPPED] = os_now_ns();
   exchange_colours();
   blacken_caches();
@@ -510,7 +525,7 @@ static bool stop_and_finish(unsigned attempt) {
   unsigned markers = workers_available(cycle.stats.live_bytes);
   bool last = attempt == ATTEMPTS || cycle.current.stuck || !dirty_works();
   uint64_t start = os_now_ns(), budget = (uint64_t)options.max_pause_us * 1000;
-  roots_stop_and_gather((char *)__builtin_frame_address(0), false);
+  stop_and_gather((char *)__builtin_frame_address(0), false);
   cycle.current.at[AT_STOP] = start;
   cycle.current.at[AT_STOPPED] = os_now_ns();
   /* Where stopping alone takes longer than the budget, each try must still get on. */
@@ -527,7 +542,7 @@ static bool stop_and_finish(unsigned attempt) {
   }
   roots_discard(); /* they are stacks and data that change from now on */
   record_pause(os_now_ns() - start);
-  world_start();
+  resume(false);
   mark_beside();
   return false;
 }

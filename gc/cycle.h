@@ -20,6 +20,12 @@ void cycle_run(enum cycle_reason reason);
 /* The same by the collector's thread, marking beside the program. */
 void cycle_run_beside(enum cycle_reason reason);
 
+/* For a layer that lets the program take part in cycles (api/bdw). All are set at init, or NULL; CYCLE is held, so they start no
+ * cycle and wait for none who might want one. began: as a cycle begins; the program runs. stopping: just before the world
+ * stops for what may be the last time of the cycle, and resumed just after it runs again (ended: the cycle is over, else it was
+ * not the last time): in between, no thread of the program holds what the first acquires and the second gives back. */
+extern void (*cycle_began_hook)(void), (*cycle_stopping_hook)(void), (*cycle_resumed_hook)(bool ended);
+
 /* For weak references and finalizers (gc/verdict.h): called in the last stop of each cycle, when all that is reachable is
  * black and what is white is about to die (alloc/slotmap.h). True: it has put words on the list of roots
  * (roots_add_word), which are marked too; then it is called again. As all code in a stop: no malloc, no loader, no

@@ -32,6 +32,8 @@ static struct {
   struct table user; /* [L:ROOTS; STW] registered ranges */
 } roots GC_OWN_DATA = {.lock = LOCK_INIT(ROOTS)};
 
+void (*roots_program_hook)(void) GC_OWN_DATA;
+
 static bool table_add(struct table *t, struct range r) {
   if (t->count == t->room) {
     size_t room = t->room != 0 ? 2 * t->room : 4096;
@@ -109,7 +111,10 @@ void roots_stop_and_gather(char *sp, bool brief) {
   roots.stack_bytes += roots.bytes - before;
   for (size_t i = 0; i < roots.user.count; i++) add_range(NULL, roots.user.at[i]);
   kept_roots(false, add_range, NULL);
+  if (roots_program_hook != NULL) roots_program_hook();
 }
+
+void roots_add_range(struct range r) { add_range(NULL, r); }
 
 /* ---- what a word is ---- */
 

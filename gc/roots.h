@@ -10,6 +10,11 @@ bool roots_init(void); /* false when memory for the list is refused */
 
 /* Stops the world and lists all roots but those of caches. sp: see world_stop. */
 void roots_stop_and_gather(char *sp, bool brief); /* brief: see world_stop */
+/* Called at the end of the above, in the stop, for what the program itself says is a root: it calls roots_add_range, for words
+ * that stay where they are until the world runs again. Set at init, or NULL. */
+extern void (*roots_program_hook)(void);
+void roots_add_range(struct range r);
+
 /* Then: single words, and the end of the list. More words may follow, and another end: then only they are handed out. */
 void roots_add_word(void *unused, const void *p);
 void roots_seal(void);

@@ -1,0 +1,54 @@
+/* bdw.h - what the files of api/bdw share. Together they are libgc.so.1: the interface of the Boehm-Demers-Weiser collector, 8.2, on
+ * this one, for programs that were built for that and are not built again. docs/bdw.md tells users what they get.
+ *
+ * Each group of that interface has its file, alloc.c, control.c and so on, and a header of the same name with the exported
+ * names of the group. tests/bdw checks these declarations against the other library's own header, and the names against its
+ * exports. Names and meanings are that library's, as documented; the code is ours.
+ *
+ * Never: included from outside of api/bdw. The other libraries that are built here know nothing of it. */
+#ifndef HOLDFAST_BDW_H
+#define HOLDFAST_BDW_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "runtime/base.h"
+
+#define BDW_EXPORT __attribute__((visibility("default")))
+
+typedef uintptr_t GC_word;
+typedef intptr_t GC_signed_word;
+typedef void *(*GC_fn_type)(void *);
+typedef void (*GC_warn_proc)(char *message, GC_word arg);
+typedef void *(*GC_oom_func)(size_t bytes);
+
+/* What GC_init does, once: the environment is read, hooks are set. Any thread; cheap when it is done. (control.c) */
+void bdw_init(void);
+
+/* Bytes added to each object of the program, 1 or 0, so that a pointer one past its end keeps it: GC_all_interior_pointers of
+ * that library. (control.c) */
+extern size_t bdw_extra;
+
+/* One line through the program's warn procedure; format holds one %p-sized conversion, or none, for arg. (control.c) */
+void bdw_warn(const char *format, GC_word arg);
+
+/* One line, the first time for each function: what it cannot do here, and what to do instead. Never silence. (control.c) */
+void bdw_unsupported(const char *function, const char *advice);
+
+/* That library's allocation lock, as far as programs see it: no cycle ends while a thread holds it, so hidden pointers
+ * that are revealed under it do not die (links, GC_call_with_alloc_lock). Not recursive. Under it nothing is allocated, and
+ * no cycle is started. (threads.c) */
+void bdw_lock(void), bdw_unlock(void);
+
+/* Called by control.c's hooks (gc/cycle.h, gc/roots.h). */
+
+/* roots.c: in the stop, what GC_push_other_roots pushes becomes a root. */
+void bdw_roots_gather(void);
+/* kinds.c: in the stop, calls the mark procedures of objects that have turned black. True: they pushed words, so it is called again. */
+bool bdw_kinds_marked(void);
+/* finalize.c and links.c: in the stop, when nothing else turns black by itself. True: words are to be marked, and it is called again. */
+bool bdw_final_marked(void);
+/* finalize.c: a cycle is over, no lock is held, the program runs. */
+void bdw_final_over(void);
+
+#endif
