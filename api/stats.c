@@ -70,20 +70,45 @@ static uint64_t handed_out(const struct cache *k, unsigned sc) {
   }
 }
 
-static void read_class(struct gc_stats *out, unsigned sc) {
-  const struct central_counts *counts = central_counts(sc);
-  struct gc_stats_class *c = &out->by_size[class_of(sc)];
-  uint64_t freed = atomic_load_relaxed(&counts->freed), taken = atomic_load_relaxed(&counts->retired);
+static uint64_t class_taken(unsigned sc) {
+  uint64_t taken = atomic_load_relaxed(&central_counts(sc)->retired);
   for (struct cache *k = cache_first(); k != NULL; k = k->next) taken += handed_out(k, sc);
+  return taken;
+}
+
+/* What was freed is read before what was taken: it is never more. */
+static struct stats_bytes class_bytes(unsigned sc, uint64_t freed, uint64_t taken) {
+  const struct central_counts *counts = central_counts(sc);
+  uint64_t size = span_class_size(sc);
+  if (sc >= 2) return (struct stats_bytes){taken * size, (taken - freed) * size};
+  uint64_t gone = atomic_load_relaxed(&counts->large_freed_bytes), made = atomic_load_relaxed(&counts->large_bytes);
+  return (struct stats_bytes){made, made - gone};
+}
+
+struct stats_bytes stats_bytes(void) {
+  struct stats_bytes sum = {0, 0};
+  caches_lock();
+  for (unsigned sc = 0; sc < span_classes(); sc++) {
+    uint64_t freed = atomic_load_relaxed(&central_counts(sc)->freed);
+    struct stats_bytes b = class_bytes(sc, freed, sc < 2 ? 0 : class_taken(sc));
+    sum.allocated += b.allocated;
+    sum.in_use += b.in_use;
+  }
+  caches_unlock();
+  return sum;
+}
+
+static void read_class(struct gc_stats *out, unsigned sc) {
+  struct gc_stats_class *c = &out->by_size[class_of(sc)];
+  uint64_t freed = atomic_load_relaxed(&central_counts(sc)->freed), taken = class_taken(sc);
+  struct stats_bytes b = class_bytes(sc, freed, taken);
   c->size = span_class_size(sc);
   c->mallocs += taken;
   c->frees += freed;
   out->mallocs += taken;
   out->frees += freed;
-  out->total_alloc += sc < 2 ? atomic_load_relaxed(&counts->large_bytes) : taken * c->size;
-  out->heap_alloc += sc < 2
-                         ? atomic_load_relaxed(&counts->large_bytes) - atomic_load_relaxed(&counts->large_freed_bytes)
-                         : (taken - freed) * c->size;
+  out->total_alloc += b.allocated;
+  out->heap_alloc += b.in_use;
 }
 
 /* Of the objects that share a block one is counted with the block; the others count as allocated, and at

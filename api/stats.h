@@ -19,4 +19,10 @@ extern const size_t stats_field_count;
 
 uint64_t stats_value(const struct gc_stats *s, const struct stats_field *f);
 
+/* total_alloc and heap_alloc alone, for who asks often. Stops deferred. */
+struct stats_bytes {
+  uint64_t allocated, in_use;
+};
+struct stats_bytes stats_bytes(void);
+
 #endif

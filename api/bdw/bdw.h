@@ -16,6 +16,9 @@
 
 #define BDW_EXPORT __attribute__((visibility("default")))
 
+/* Typedefs of that library are repeated freely. Its structs and enums stand between #ifndef GC_H and #endif, since
+ * tests/bdw/test_header.c includes its gc.h first, and then every header of this folder. */
+
 typedef uintptr_t GC_word;
 typedef intptr_t GC_signed_word;
 typedef void *(*GC_fn_type)(void *);
@@ -34,6 +37,18 @@ void bdw_warn(const char *format, GC_word arg);
 
 /* One line, the first time for each function: what it cannot do here, and what to do instead. Never silence. (control.c) */
 void bdw_unsupported(const char *function, const char *advice);
+
+/* Where GC_log_printf and warnings go: 2, or what GC_set_log_fd and the environment say; and whether GC_printf and the log say
+ * nothing (GC_QUIET). (misc.c; env.c sets both at init) */
+extern int bdw_log_fd;
+extern bool bdw_quiet;
+
+/* What the program frees itself is counted, in bytes of slots: GC_free and GC_realloc call it. (stats.c) */
+void bdw_count_freed(size_t bytes);
+
+/* GC_gc_no counts up, and what is told "since the last collection" begins again. Called by the resumed hook when the cycle has
+ * ended, before bdw_lock is given back. (stats.c) */
+void bdw_count_cycle(void);
 
 /* That library's allocation lock, as far as programs see it: no cycle ends while a thread holds it, so hidden pointers
  * that are revealed under it do not die (links, GC_call_with_alloc_lock). Not recursive. Under it nothing is allocated, and
