@@ -12,7 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "runtime/base.h"
+#include "runtime/init.h"
+#include "runtime/thread.h"
 
 #define BDW_EXPORT __attribute__((visibility("default")))
 
@@ -37,6 +38,14 @@ void bdw_warn(const char *format, GC_word arg);
 
 /* One line, the first time for each function: what it cannot do here, and what to do instead. Never silence. (control.c) */
 void bdw_unsupported(const char *function, const char *advice);
+
+/* Around what only looks, object_find too, in calls that callbacks may make in a stop. Not library_enter: the thread there may be
+ * one of ours, which must not register. A thread that nobody knows is not stopped meanwhile, and what it is told may change. */
+GC_INLINE void bdw_look(void) {
+  runtime_ensure_init();
+  thread_defer_stops();
+}
+GC_INLINE void bdw_looked(void) { thread_allow_stops(); }
 
 /* Where GC_log_printf and warnings go: 2, or what GC_set_log_fd and the environment say; and whether GC_printf and the log say
  * nothing (GC_QUIET). (misc.c; env.c sets both at init) */
