@@ -48,6 +48,7 @@ help:
 	@echo 'make check           unit and public tests of this BUILD only'
 	@echo 'make check-aarch64   cross-built for aarch64, tests under qemu'
 	@echo 'make check-programs  SQLite, Lua, cJSON and libxml2 on Holdfast; make bench-programs measures them'
+	@echo 'make bdw             libgc.so.1, for programs built for the Boehm collector (docs/bdw.md); make check-bdw tests it'
 	@echo 'make bench           speed against glibc, jemalloc, mimalloc, bdwgc, Go (BENCH_ARGS="--help")'
 	@echo 'make scenarios       the fragmentation laboratory; make scenarios-small runs it, shortened'
 	@echo 'make report          runs the whole laboratory, writes build/report/index.html (experiments/holdfast-lab --help)'

@@ -12,4 +12,8 @@ $(LIBGC_SO): $(OBJECTS) $(BDW_OBJECTS) api/bdw/bdw.map
 	@mkdir -p $(@D)
 	@echo "  LD $@"; $(CC) $(CFLAGS) -shared -Wl,-soname,libgc.so.1 -Wl,--version-script=api/bdw/bdw.map $(if $(filter tsan asan,$(BUILD)),,-Wl,-z$(COMMA)defs) -o $@ $(OBJECTS) $(BDW_OBJECTS) -pthread -ldl
 
+.PHONY: check-bdw-symbols
+check-bdw-symbols: $(LIBGC_SO)
+	sh tests/tools/check-bdw-symbols.sh $(LIBGC_SO)
+
 -include $(BDW_OBJECTS:.o=.d)

@@ -138,7 +138,6 @@ void GC_get_heap_usage_safe(GC_word *heap_size, GC_word *free_bytes, GC_word *un
   put(total, all);
 }
 
-#ifndef GC_H
 /* In the order in which that library added them. */
 struct GC_prof_stats_s {
   GC_word heapsize_full, free_bytes_full, unmapped_bytes; /* the first two with the third */
@@ -149,7 +148,6 @@ struct GC_prof_stats_s {
   GC_word expl_freed_bytes_since_gc;
   GC_word obtained_from_os_bytes;
 };
-#endif
 
 int GC_get_parallel(void);
 

@@ -42,9 +42,10 @@ else
     need liblua5.4-dev header lua5.4/lua.h
     need libcjson-dev header cjson/cJSON.h
     need libxml2-dev header libxml2/libxml/parser.h
+    need libgc-dev header gc/gc.h
   else
     missing="$missing libatomic-ops-dev check systemtap-sdt-dev libjemalloc-dev"
-    missing="$missing libsqlite3-dev liblua5.4-dev libcjson-dev libxml2-dev"
+    missing="$missing libsqlite3-dev liblua5.4-dev libcjson-dev libxml2-dev libgc-dev"
   fi
 fi
 [ -n "$missing" ] || exit 0

@@ -2,7 +2,7 @@
 # test-all.sh - what `make test` runs: script checks (layers, docs, format, generated files, symbols, install), both
 # compilers without warnings, the unit and public tests of the debug and the release build, other readers of the profiles,
 # sanitizers and torture in a bounded form, the examples with every compiler, the benchmarks and the scenarios shortened,
-# the laboratory.
+# the laboratory; of the drop-in, its names and its tests.
 # The closing line counts programs and checks: N passed, N failed.
 set -u
 cd "$(dirname "$0")/../.."
@@ -29,17 +29,19 @@ run "layers" sh tests/tools/check-layers.sh
 run "docs" sh tests/tools/check-docs.sh
 run "format" sh tests/tools/check-format.sh
 run "generated files" make -s check-generated
-run "gcc, no warnings" make -s $jobs all
-run "clang, no warnings" make -s $jobs CC=clang all
+run "gcc, no warnings" make -s $jobs all bdw
+run "clang, no warnings" make -s $jobs CC=clang all bdw
 run "snippets of the docs" python3 tests/tools/check-snippets.py --lib build/release/libholdfast.a
 run "manual pages" sh tests/tools/check-man.sh
 run "symbols" sh tests/tools/check-symbols.sh build/release/libholdfast.a "$(echo build/release/libholdfast.so.*)"
+run "bdw symbols" make -s $jobs check-bdw-symbols
 run "probes" sh tests/tools/check-probes.sh build/release/libholdfast.so.*
 run "sanitizers and valgrind" sh tests/tools/check-sanitize.sh build/release/libholdfast.a
 run "install" sh tests/tools/check-install.sh
 for build in debug release; do
   run "tests, $build" make -s $jobs BUILD=$build check
 done
+run "bdw layer" make -s $jobs check-bdw
 run "profile, other readers" sh tests/tools/check-profile.sh build/release/tests/test_profile
 run "tests, asan and ubsan" make -s $jobs BUILD=asan check-asan
 run "tests, tsan" make -s $jobs BUILD=tsan check-tsan
