@@ -25,4 +25,11 @@ BDW_EXPORT void *GC_clear_stack(void *result);
 
 BDW_EXPORT void GC_noop1(GC_word used);
 
+/* Accepted, does nothing: no objects are printed one by one. */
+typedef void (*GC_describe_type_fn)(void *p, char *text);
+BDW_EXPORT void GC_register_describe_type_fn(int kind, GC_describe_type_fn describe);
+
+/* That library's own data, whose layout is nobody's to know. All zero, and not searched for pointers. */
+extern BDW_EXPORT const unsigned char GC_arrays[182768];
+
 #endif
