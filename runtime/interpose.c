@@ -96,9 +96,11 @@ static struct {
 #undef F
 } next GC_OWN_DATA;
 
-/* ISO C has no cast from an object to a function pointer; POSIX promises that this works. */
+/* ISO C has no cast from an object to a function pointer; POSIX promises that this works. Where nothing comes after this library
+ * (a program is linked with the C library first, and with what needs this one), the next one is the one that comes first. */
 static void find(const char *name, void **where) {
   if (*where == NULL) *where = dlsym(RTLD_NEXT, name);
+  if (*where == NULL) *where = dlsym(RTLD_DEFAULT, name);
   if (*where == NULL) fatal("%s is not in the C library", name);
 }
 #define NEXT(name) (next.name == NULL ? find(#name, (void **)(void *)&next.name) : (void)0, next.name)
@@ -131,7 +133,7 @@ static bool is_detached(const pthread_attr_t *attr) {
   return state == PTHREAD_CREATE_DETACHED;
 }
 
-static int create(pthread_t *id, const pthread_attr_t *attr, void *(*start)(void *), void *arg) {
+int interpose_create(pthread_t *id, const pthread_attr_t *attr, void *(*start)(void *), void *arg) {
   runtime_ensure_init();
   thread_register_self(); /* the creator's stack may hold the only pointer to what it hands over */
   struct thread *t = thread_create_record(start, arg, is_detached(attr));
@@ -143,7 +145,7 @@ static int create(pthread_t *id, const pthread_attr_t *attr, void *(*start)(void
 
 GC_EXPORT int OURS(pthread_create)(pthread_t *restrict id, const pthread_attr_t *restrict attr, void *(*start)(void *),
                                    void *restrict arg) {
-  return create(id, attr, start, arg);
+  return interpose_create(id, attr, start, arg);
 }
 
 /* The start routine returns int; on all machines we know it comes back in the register of a pointer's low half,
@@ -153,21 +155,30 @@ GC_EXPORT int OURS(thrd_create)(thrd_t *id, thrd_start_t start, void *arg) {
     thrd_start_t c11;
     void *(*posix)(void *);
   } f = {start};
-  int r = create(id, NULL, f.posix, arg);
+  int r = interpose_create(id, NULL, f.posix, arg);
   return r == 0 ? thrd_success : r == EAGAIN || r == ENOMEM ? thrd_nomem : thrd_error;
 }
 
-GC_EXPORT void OURS(pthread_exit)(void *result) {
+void interpose_exit(void *result) {
   thread_keep_result(result);
   NEXT(pthread_exit)(result);
   __builtin_unreachable();
 }
 
-GC_EXPORT int OURS(pthread_join)(pthread_t id, void **result) {
+int interpose_join(pthread_t id, void **result) {
   int r = NEXT(pthread_join)(id, result);
   if (r == 0) thread_result_fetched(id);
   return r;
 }
+
+int interpose_detach(pthread_t id) {
+  thread_result_unwanted(id); /* before: afterwards id may name another thread */
+  return NEXT(pthread_detach)(id);
+}
+
+GC_EXPORT void OURS(pthread_exit)(void *result) { interpose_exit(result); }
+GC_EXPORT int OURS(pthread_join)(pthread_t id, void **result) { return interpose_join(id, result); }
+GC_EXPORT int OURS(pthread_detach)(pthread_t id) { return interpose_detach(id); }
 
 GC_EXPORT int OURS(pthread_tryjoin_np)(pthread_t id, void **result) {
   int r = NEXT(pthread_tryjoin_np)(id, result);
@@ -179,11 +190,6 @@ GC_EXPORT int OURS(pthread_timedjoin_np)(pthread_t id, void **result, const stru
   int r = NEXT(pthread_timedjoin_np)(id, result, until);
   if (r == 0) thread_result_fetched(id);
   return r;
-}
-
-GC_EXPORT int OURS(pthread_detach)(pthread_t id) {
-  thread_result_unwanted(id); /* before: afterwards id may name another thread */
-  return NEXT(pthread_detach)(id);
 }
 
 /* ---- sleeping ---- */
@@ -231,9 +237,13 @@ static const sigset_t *without_stop_signal(const sigset_t *set, sigset_t *copy) 
   return copy;
 }
 
-GC_EXPORT int OURS(pthread_sigmask)(int how, const sigset_t *restrict set, sigset_t *restrict old) {
+int interpose_sigmask(int how, const sigset_t *set, sigset_t *old) {
   sigset_t copy;
   return NEXT(pthread_sigmask)(how, how == SIG_UNBLOCK ? set : without_stop_signal(set, &copy), old);
+}
+
+GC_EXPORT int OURS(pthread_sigmask)(int how, const sigset_t *restrict set, sigset_t *restrict old) {
+  return interpose_sigmask(how, set, old);
 }
 
 GC_EXPORT int OURS(sigprocmask)(int how, const sigset_t *restrict set, sigset_t *restrict old) {

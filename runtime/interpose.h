@@ -13,6 +13,14 @@ void interpose_init(void);
 /* A name of the C library's that its headers do not declare; NULL: there is none. Before the first cycle. */
 const void *interpose_find(const char *name);
 
+/* Ours, whatever the name means in this process: where the C library comes before this one in the order of look-up, it is
+ * the C library's. */
+int interpose_create(pthread_t *id, const pthread_attr_t *attr, void *(*start)(void *), void *arg);
+int interpose_join(pthread_t id, void **result);
+int interpose_detach(pthread_t id);
+GC_NORETURN void interpose_exit(void *result);
+int interpose_sigmask(int how, const sigset_t *set, sigset_t *old);
+
 int real_pthread_create(pthread_t *id, const pthread_attr_t *attr, void *(*start)(void *), void *arg);
 int real_pthread_sigmask(int how, const sigset_t *set, sigset_t *old);
 int real_clock_nanosleep(clockid_t clock, int flags, const struct timespec *request, struct timespec *left);
