@@ -112,6 +112,9 @@ void (*cycle_stopping_hook)(void) GC_OWN_DATA;
 bool (*cycle_marked_hook)(void) GC_OWN_DATA;
 void (*cycle_judged_hook)(void) GC_OWN_DATA;
 void (*cycle_resumed_hook)(bool ended) GC_OWN_DATA;
+void (*cycle_forking_hook)(bool before) GC_OWN_DATA;
+void (*cycle_asked_hook)(void) GC_OWN_DATA;
+void (*cycle_resuming_hook)(void) GC_OWN_DATA;
 void (*cycle_over_hook)(void) GC_OWN_DATA;
 
 /* While a cycle marks beside the program, every refill asks whether the thread owes it help.
@@ -282,6 +285,7 @@ static void stop_and_gather(char *sp, bool brief) {
 }
 
 static void resume(bool ended) {
+  if (cycle_resuming_hook != NULL) cycle_resuming_hook();
   world_start();
   if (cycle_resumed_hook != NULL) cycle_resumed_hook(ended);
 }
@@ -582,6 +586,10 @@ static void unlock_settings(void) {
 
 /* ---- who runs it ---- */
 
+static void ask(void) {
+  if (cycle_asked_hook != NULL) cycle_asked_hook();
+}
+
 /* A stop of which most is over before the program would notice is not worth a thread and a fault per written page. */
 static bool is_worth_a_thread(void) {
   uint64_t mib = cycle_live_bytes() / MIB;
@@ -635,6 +643,7 @@ static void help(void) {
 }
 
 void cycle_run(enum cycle_reason reason) {
+  ask();
   if (reason == CYCLE_HEAP && heap_is_marking()) {
     help();
     return;
@@ -710,6 +719,7 @@ void cycle_read_stats(struct cycle_stats *out) {
 }
 
 void cycle_wait_for_sweepers(void) {
+  ask();
   lock_acquire_stoppable(&cycle.lock); /* a cycle holds BACKGROUND and waits for leavers: not beside us */
   background_hold();
   background_let_go();
@@ -717,7 +727,10 @@ void cycle_wait_for_sweepers(void) {
   lock_release_stoppable(&cycle.lock);
 }
 
-void cycle_keep_out(void) { lock_acquire_stoppable(&cycle.lock); }
+void cycle_keep_out(void) {
+  ask();
+  lock_acquire_stoppable(&cycle.lock);
+}
 void cycle_let_in(void) { lock_release_stoppable(&cycle.lock); }
 
 uint64_t cycle_live_bytes(void) {
@@ -732,8 +745,10 @@ uint64_t cycle_live_bytes(void) {
 /* A stop brings every thread to a place outside the library; the gate, closed before they go on, keeps them
  * out of it. The thread list stays locked, so that the child can go through it. */
 void cycle_fork_lock(void) {
+  ask();
   lock_acquire_stoppable(&cycle.lock);
   background_hold();
+  if (cycle_forking_hook != NULL) cycle_forking_hook(true);
   world_stop(__builtin_frame_address(0), true);
   threads_close_gate();
   world_start();
@@ -743,6 +758,7 @@ void cycle_fork_lock(void) {
 void cycle_fork_unlock(void) {
   threads_unlock();
   threads_open_gate();
+  if (cycle_forking_hook != NULL) cycle_forking_hook(false);
   background_let_go();
   lock_release_stoppable(&cycle.lock);
 }

@@ -23,8 +23,14 @@ void cycle_run_beside(enum cycle_reason reason);
 /* For a layer that lets the program take part in cycles (api/bdw). All are set at init, or NULL; CYCLE is held, so they start no
  * cycle and wait for none who might want one. began: as a cycle begins; the program runs. stopping: just before the world
  * stops for what may be the last time of the cycle, and resumed just after it runs again (ended: the cycle is over, else it was
- * not the last time): in between, no thread of the program holds what the first acquires and the second gives back. */
+ * not the last time): in between, no thread of the program holds what the first acquires and the second gives back. forking:
+ * the same for a fork, in the thread that forks; before it and, on both sides, after it. */
 extern void (*cycle_began_hook)(void), (*cycle_stopping_hook)(void), (*cycle_resumed_hook)(bool ended);
+extern void (*cycle_forking_hook)(bool before);
+
+/* Called by who wants a cycle, or none to run for a while, before it waits for CYCLE: a place to end a program that would wait
+ * for itself. In the stop, just before the world runs again: resuming. Set at init, or NULL. */
+extern void (*cycle_asked_hook)(void), (*cycle_resuming_hook)(void);
 
 /* For weak references and finalizers (gc/verdict.h): called in the last stop of each cycle, when all that is reachable is
  * black and what is white is about to die (alloc/slotmap.h). True: it has put words on the list of roots

@@ -1,5 +1,5 @@
 /* lock.h - futex locks with ranks. A thread takes a lock only with stops deferred (thread.h), or by
- * lock_acquire_stoppable, so that a stopped thread never holds one. Ranks: lockrank.def. */
+ * lock_acquire_stoppable, so that a stopped thread never holds one (but PROGRAM). Ranks: lockrank.def. */
 #ifndef HOLDFAST_LOCK_H
 #define HOLDFAST_LOCK_H
 
