@@ -37,13 +37,13 @@ static void on_thread_exit(struct thread *t) {
   t->cache = NULL;
 }
 
-static void before_fork(void) {
+static void begin_fork(void) {
   thread_register_self();
   cycle_fork_lock();
 }
 
 /* The other threads are gone: their records and caches go back, our own threads start anew when needed. */
-static void after_fork_in_child(void) {
+static void end_fork_in_child(void) {
   threads_fork_child();
   workers_fork_child();
   background_fork_child();
@@ -54,6 +54,32 @@ static void after_fork_in_child(void) {
   leaks_forget();
   caches_fork_child();
   cycle_fork_unlock();
+}
+
+static GC_TLS bool forks_by_hand; /* [own] between begin and end */
+
+static void before_fork(void) {
+  if (!forks_by_hand) begin_fork();
+}
+static void after_fork(void) {
+  if (!forks_by_hand) cycle_fork_unlock();
+}
+static void after_fork_in_child(void) {
+  if (!forks_by_hand) end_fork_in_child();
+}
+
+void fork_begin_by_hand(void) {
+  begin_fork();
+  forks_by_hand = true;
+}
+
+void fork_end_by_hand(bool in_child) {
+  if (!forks_by_hand) return;
+  forks_by_hand = false;
+  if (in_child)
+    end_fork_in_child();
+  else
+    cycle_fork_unlock();
 }
 
 /* Quarantine first: what is in it is no leak. */
@@ -89,7 +115,7 @@ void gc_init(void) {
   images_init();
   world_init();
   threads_init();
-  pthread_atfork(before_fork, cycle_fork_unlock, after_fork_in_child);
+  pthread_atfork(before_fork, after_fork, after_fork_in_child);
   profile_init();
   debug_init();
 }

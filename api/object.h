@@ -44,4 +44,9 @@ bool pressure_call(size_t bytes_wanted);
 void limits_attend(void);
 void limits_fork_child(void);
 
+/* For a fork that the C library does not tell us of: called by the thread that forks, before and, on both sides, after it. If the
+ * C library does tell us of it, too, what it says counts for nothing. The second without the first does nothing. */
+void fork_begin_by_hand(void);
+void fork_end_by_hand(bool in_child);
+
 #endif

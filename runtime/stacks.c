@@ -25,6 +25,8 @@
  *    thread runs on a stack before this one has left it is a fault of the program's, which no order here could mend.
  *  - On a signal stack the stack pointer tells nothing of what the handler interrupted: then the stack that the thread said
  *    it runs on is searched whole.
+ * A program may instead only say where the stack begins that it runs on (thread.h, said_at; GC_stackbottom of api/bdw), just
+ * before it goes there, and have its own ways to list the others: visit_said.
  * A stopped cycle has all this in one stop. A cycle beside the program reads roots for good only in its last stop, too; what
  * it reads of stacks before are hints (stacks_hint).                                    INV-STACK-1 */
 #include "runtime/stacks.h"
@@ -204,11 +206,32 @@ static void visit_stacks(const struct thread *t, struct position at, stacks_visi
     visit_whole_own(t, visit, arg);
 }
 
+/* The highest address of the stack that the program says the thread runs on, unless that is the thread's own. */
+static char *said_base(const struct thread *t) {
+  char *base = t->said_at != NULL ? *t->said_at : NULL;
+  return base > t->stack_lo && base <= t->stack_base ? NULL : base;
+}
+
+/* The thread runs on the stack that ends at base, or is about to go there, or is on its way from there and has said nothing
+ * yet. True: it is there, and where else it has been is the program's to say (GC_push_other_roots), as with the library that
+ * programs know this from. Before or after that, base's whole mapping counts, and what is found by the stack pointer. A
+ * signal stack tells nothing of what was interrupted, either. */
+static bool visit_said(char *base, struct position at, stacks_visitor *visit, void *arg) {
+  bool known = at.signal_stack.lo == NULL;
+  if (known && at.sp < base && mapping_of(at.sp).hi >= base) {
+    visit(arg, (struct range){at.sp, base});
+    return true;
+  }
+  visit(arg, (struct range){mapping_of(base - 1).lo, base});
+  return false;
+}
+
 void stacks_walk_thread(const struct thread *t, stacks_visitor *visit, void *arg) {
+  char *said = said_base(t);
   const struct left_at *b = &t->blocked_at;
   if (atomic32_load_relaxed(&t->blocked) == THREAD_HELD)
     visit(arg, (struct range){(char *)(uintptr_t)b->spilled, (char *)(uintptr_t)(b->spilled + b->words)});
-  visit_stacks(t, position_of(t), visit, arg);
+  if (said == NULL || !visit_said(said, position_of(t), visit, arg)) visit_stacks(t, position_of(t), visit, arg);
 }
 
 void stacks_walk_left(stacks_visitor *visit, void *arg) {

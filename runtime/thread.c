@@ -169,7 +169,7 @@ struct thread *thread_register_self(void) {
   struct thread *t = tl_thread;
   if (GC_UNLIKELY(t == NULL)) return register_running(strangers_stack());
   if (GC_UNLIKELY(atomic32_load_relaxed(&t->blocked) != THREAD_NOT_BLOCKED))
-    fatal("a call into the library between gc_blocking_begin and gc_blocking_end");
+    fatal("a call into the library between gc_blocking_begin and gc_blocking_end, or inside GC_do_blocking");
   return t;
 }
 

@@ -62,6 +62,7 @@ struct thread {
       blocked; /* [A] enum thread_blocked: itself between NOT and BLOCKED, the stopper between BLOCKED and HELD */
   struct left_at blocked_at;        /* [own while NOT blocked; else const] where gc_blocking_begin was called */
   struct range blocked_other_stack; /* [same] as other_stack, then */
+  atomic_u32 suspended;             /* [A; set L:CYCLE] 1: the program wants it to stand still; futex of the thread */
 
   char *sleeps_at;            /* [own; read by the stop handler, which runs on this thread] sleep.h; NULL: awake */
   volatile bool sleeps_again; /* [own; set by the handler] a stop ended the sleep */
@@ -69,6 +70,11 @@ struct thread {
   struct gc_stack *stack; /* [own; STW] the coroutine stack it said it runs on; NULL: the thread's own */
   struct gc_stack *last;  /* [own; STW] the one before: it may still be there (stacks.h) */
   struct left_at own_at;  /* [own; STW] where it left its own stack for a coroutine's */
+
+  char **
+      said_at; /* [L:PROGRAM, const in between; STW] where the program keeps the highest address of the stack that the thread
+                     runs on, if it tells it so (stacks.c); NULL: it does not */
+  char *said; /* [L:PROGRAM; STW] a place for it */
 };
 
 /* A thread that is blocked does not take part in stops: no signal is sent to it, and it is not waited for. The stopper
@@ -120,6 +126,23 @@ int thread_unregister_self(void);
 /* top: the caller's caller's stack pointer; all that lives there on the stack lies at or above it. */
 void thread_block(char *top);
 void thread_unblock(void);
+
+/* For a call back into the program from a blocking call: between the two the thread is not blocked, and afterwards it is again
+ * where it was. */
+struct blocked_at {
+  struct left_at at;
+  struct range other_stack;
+};
+GC_INLINE bool thread_is_blocked(void) {
+  return tl_thread != NULL && atomic32_load_relaxed(&tl_thread->blocked) != THREAD_NOT_BLOCKED;
+}
+void thread_unblock_to_call(struct blocked_at *where);
+void thread_block_again(const struct blocked_at *where);
+
+/* Takes effect at the next stop of the thread; of the calling one, when it next parks itself (world_park_self). CYCLE is held for
+ * the first. While it stands still it takes no part in stops, as if it were blocked. */
+void thread_suspend(struct thread *t);
+void thread_resume(struct thread *t);
 
 /* For interpose.c. create: a record in state STARTING, NULL when refused. forget: the creation failed. run:
  * the body of the new thread; returns the start routine's result. */

@@ -68,6 +68,42 @@ static void wait_for_resume(const struct thread *t, unsigned resumed) {
   os_futex_wait(&world.resumed, resumed, 0);
 }
 
+/* The way back from THREAD_BLOCKED. The number of the last resume is read first: a stop that is over by the time of the
+ * wait has changed it. */
+static void wait_until_not_held(struct thread *t) {
+  for (;;) {
+    unsigned resumed = atomic32_load_acquire(&world.resumed);
+    TORTURE_STEP();
+    if (atomic32_cas(&t->blocked, THREAD_BLOCKED, THREAD_NOT_BLOCKED)) return;
+    os_futex_wait(&world.resumed, resumed, 0);
+  }
+}
+
+static void mask_stop_signal(int how) {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, world.signal);
+  real_pthread_sigmask(how, &set, NULL);
+}
+
+/* It stands still for the program, not for a cycle: as in a blocking call, with all that lives on the stack at or above sp. A
+ * stop that counted it as running before it said so sends the signal, and finds it like any other thread in a system call:
+ * so the signal must come through, and the handler, which comes here again, must leave it at that. */
+static void stand_still(struct thread *t, char *sp) {
+  t->blocked_other_stack = t->other_stack;
+  t->blocked_at.sp = sp;
+  t->blocked_at.words = 0;
+  atomic32_store_release(&t->blocked, THREAD_BLOCKED); /* pairs with the exchange in hold_blocked */
+  mask_stop_signal(SIG_UNBLOCK);
+  while (atomic32_load_acquire(&t->suspended) != 0) os_futex_wait(&t->suspended, 1, 0);
+  mask_stop_signal(SIG_BLOCK);
+  wait_until_not_held(t);
+}
+
+static bool wants_to_stand_still(const struct thread *t) {
+  return atomic32_load_relaxed(&t->suspended) != 0 && atomic32_load_relaxed(&t->blocked) == THREAD_NOT_BLOCKED;
+}
+
 /* Sleeps while stops are in effect, acknowledging each once. A new stop may begin before this thread has
  * woken from the last: it is still parked at the same place, so it acknowledges again, and need not be sent
  * another signal, of which the kernel keeps only so many. A thread that leaves takes `parked` back before it
@@ -83,7 +119,9 @@ static void park(struct thread *t, char *sp) {
     TORTURE_STEP();
     if (over) {
       full_fence();
-      if (!world_is_stopped()) break;
+      if (world_is_stopped()) continue;
+      if (!wants_to_stand_still(t)) break;
+      stand_still(t, sp);
       continue;
     }
     if (seen != stop) acknowledge(t, seen, stop, sp);
@@ -149,7 +187,7 @@ static void on_stop_signal(int signal, siginfo_t *info, void *context) {
 
 static void park_here(char *sp, void *arg) {
   struct thread *t = arg;
-  if (!world_is_stopped()) return;
+  if (!world_is_stopped() && !wants_to_stand_still(t)) return;
   t->other_stack = own_signal_stack_at(sp);
   park(t, sp);
 }
@@ -205,17 +243,33 @@ void thread_block(char *top) {
   atomic32_store_release(&t->blocked, THREAD_BLOCKED);
 }
 
-/* The number of the last resume is read first: a stop that is over by the time of the wait has changed it. */
 void thread_unblock(void) {
   struct thread *t = tl_thread;
-  if (t == NULL || atomic32_load_relaxed(&t->blocked) == THREAD_NOT_BLOCKED)
-    fatal("gc_blocking_end without gc_blocking_begin");
-  for (;;) {
-    unsigned resumed = atomic32_load_acquire(&world.resumed);
-    TORTURE_STEP();
-    if (atomic32_cas(&t->blocked, THREAD_BLOCKED, THREAD_NOT_BLOCKED)) return;
-    os_futex_wait(&world.resumed, resumed, 0);
-  }
+  if (!thread_is_blocked()) fatal("gc_blocking_end without gc_blocking_begin");
+  wait_until_not_held(t);
+  if (wants_to_stand_still(t)) world_park_self();
+}
+
+void thread_unblock_to_call(struct blocked_at *where) {
+  where->at = tl_thread->blocked_at;
+  where->other_stack = tl_thread->blocked_other_stack;
+  thread_unblock();
+}
+
+/* What registers held at the first call, and frames above it, is what its caller finds there when all has returned. */
+void thread_block_again(const struct blocked_at *where) {
+  struct thread *t = thread_register_self();
+  t->blocked_at = where->at;
+  t->blocked_other_stack = where->other_stack;
+  TORTURE_STEP();
+  atomic32_store_release(&t->blocked, THREAD_BLOCKED); /* as in thread_block */
+}
+
+void thread_suspend(struct thread *t) { atomic32_store_relaxed(&t->suspended, 1); }
+
+void thread_resume(struct thread *t) {
+  atomic32_store_release(&t->suspended, 0);
+  os_futex_wake(&t->suspended, 1);
 }
 
 void world_init(void) {
@@ -230,12 +284,7 @@ void world_init(void) {
     fatal("GC_SIGNAL=%d is not a signal that can be caught", world.signal);
 }
 
-void world_unblock_signal(void) {
-  sigset_t set;
-  sigemptyset(&set);
-  sigaddset(&set, world.signal);
-  real_pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-}
+void world_unblock_signal(void) { mask_stop_signal(SIG_UNBLOCK); }
 
 /* ---- the stopper's side ---- */
 
