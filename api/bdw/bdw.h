@@ -26,6 +26,23 @@ typedef void *(*GC_fn_type)(void *);
 typedef void (*GC_warn_proc)(char *message, GC_word arg);
 typedef void *(*GC_oom_func)(size_t bytes);
 
+#ifndef GC_H
+typedef enum {
+  GC_EVENT_START,
+  GC_EVENT_MARK_START,
+  GC_EVENT_MARK_END,
+  GC_EVENT_RECLAIM_START,
+  GC_EVENT_RECLAIM_END,
+  GC_EVENT_END,
+  GC_EVENT_PRE_STOP_WORLD,
+  GC_EVENT_POST_STOP_WORLD,
+  GC_EVENT_PRE_START_WORLD,
+  GC_EVENT_POST_START_WORLD,
+  GC_EVENT_THREAD_SUSPENDED,
+  GC_EVENT_THREAD_UNSUSPENDED
+} GC_EventType;
+#endif
+
 /* What GC_init does, once: the environment is read, hooks are set. Any thread; cheap when it is done. (control.c) */
 void bdw_init(void);
 
@@ -61,11 +78,22 @@ void bdw_count_cycle(void);
 
 /* That library's allocation lock, as far as programs see it: no cycle ends while a thread holds it, so hidden pointers
  * that are revealed under it do not die (links, GC_call_with_alloc_lock). Not recursive. Under it nothing is allocated, and
- * no cycle is started. (threads.c) */
+ * no cycle is started. The holder may be stopped, though not for the last time of a cycle; stops are not deferred at the
+ * call. In a stop, and in cycle hooks between the next two, the collecting thread has it already. (threads.c) */
 void bdw_lock(void), bdw_unlock(void);
+
+/* The same for the thread that is about to stop the world, which holds CYCLE: cycle_stopping_hook begins with the first and
+ * cycle_resumed_hook ends with the second. (threads.c) */
+void bdw_lock_for_stop(void), bdw_unlock_after_stop(void);
+
+/* What bdw_init does for threads: hooks that only they need, and GC_stackbottom. (threads.c) */
+void bdw_threads_init(void);
 
 /* Called by control.c's hooks (gc/cycle.h, gc/roots.h). */
 
+/* threads.c: in the stop, when it has begun (roots_program_hook) and just before it ends (cycle_resuming_hook): the program is told
+ * of the threads that stand still. */
+void bdw_threads_stopped(void), bdw_threads_resuming(void);
 /* roots.c: in the stop, what GC_push_other_roots pushes becomes a root. */
 void bdw_roots_gather(void);
 /* kinds.c: in the stop, calls the mark procedures of objects that have turned black. True: they pushed words, so it is called again. */
