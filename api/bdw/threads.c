@@ -231,15 +231,15 @@ void *GC_call_with_gc_active(GC_fn_type fn, void *client_data) {
 
 /* ---- standing still ---- */
 
-static struct thread *find(void *id) {
+static struct thread *find(pthread_t id) {
   struct thread *t = threads_first();
-  while (t != NULL && (t->state != THREAD_RUNNING || t->tp != id)) t = threads_next(t);
+  while (t != NULL && (t->state != THREAD_RUNNING || t->tp != (char *)id)) t = threads_next(t);
   return t;
 }
 
 /* Under the lock, so that it does not stand still with it. The stop is what it finds the flag in; one that is in a blocking call finds
  * it at the end of that, and the caller itself when it has let go of all. */
-void GC_suspend_thread(void *thread) {
+void GC_suspend_thread(pthread_t thread) {
   library_enter();
   library_leave();
   cycle_keep_out();
@@ -257,7 +257,7 @@ void GC_suspend_thread(void *thread) {
   if (t == self) world_park_self();
 }
 
-void GC_resume_thread(void *thread) {
+void GC_resume_thread(pthread_t thread) {
   library_enter();
   library_leave();
   threads_lock();
@@ -266,7 +266,7 @@ void GC_resume_thread(void *thread) {
   threads_unlock();
 }
 
-int GC_is_thread_suspended(void *thread) {
+int GC_is_thread_suspended(pthread_t thread) {
   library_enter();
   library_leave();
   threads_lock();

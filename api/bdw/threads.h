@@ -36,10 +36,10 @@ BDW_EXPORT void GC_register_altstack(void *stack, GC_word stack_size, void *alts
 BDW_EXPORT void *GC_do_blocking(GC_fn_type fn, void *client_data);
 BDW_EXPORT void *GC_call_with_gc_active(GC_fn_type fn, void *client_data);
 
-/* Standing still. thread: a pthread_t. */
-BDW_EXPORT void GC_suspend_thread(void *thread);
-BDW_EXPORT void GC_resume_thread(void *thread);
-BDW_EXPORT int GC_is_thread_suspended(void *thread);
+/* Standing still. */
+BDW_EXPORT void GC_suspend_thread(pthread_t thread);
+BDW_EXPORT void GC_resume_thread(pthread_t thread);
+BDW_EXPORT int GC_is_thread_suspended(pthread_t thread);
 BDW_EXPORT void GC_stop_world_external(void);
 BDW_EXPORT void GC_start_world_external(void);
 BDW_EXPORT void GC_set_suspend_signal(int signal);

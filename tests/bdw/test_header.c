@@ -20,6 +20,7 @@
 #include "api/bdw/bdw.h"
 #include "api/bdw/misc.h"
 #include "api/bdw/stats.h"
+#include "api/bdw/threads.h"
 
 #include <dlfcn.h>
 
