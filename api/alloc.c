@@ -287,6 +287,24 @@ GC_ENTRY void *gc_alloc_aligned(size_t alignment, size_t size) {
   return allocate_general(size, alignment, 0);
 }
 
+/* Stops are deferred while the list grows: no cycle can end that would miss a noscan object which only another names. */
+GC_ENTRY void *allocate_linked(size_t size, unsigned noscan, size_t most) {
+  zero_word *first = noscan ? gc_alloc_noscan(size) : gc_alloc(size), *last = first;
+  if (first == NULL) return NULL;
+  thread_defer_stops();
+  struct slot_group *g = &tl_cache->group[span_class(size <= SMALL_MAX ? size_class(size) : 0, noscan)];
+  for (size_t n = 1; n < most && !GC_TORTURE; n++) {
+    zero_word *p = slot_take(g);
+    if (p == NULL) break;
+    if (!noscan) zeroed((char *)p, g);
+    *last = (uintptr_t)p;
+    last = p;
+  }
+  *last = 0;
+  thread_allow_stops();
+  return first;
+}
+
 /* ---- typed objects ---- */
 
 /* The word that names the layout is added here, and the alignment keeps to the classes that typed_size_class knows. */

@@ -91,9 +91,9 @@ void object_free_slot(const struct slot *s) {
 }
 
 /* Quarantine instead of freedom for s, which was checked, and freedom for others. False: told in *fault. */
-static bool retire(const struct slot *s, struct guard_fault *fault) {
+static bool retire(const struct slot *s, struct guard_fault *fault, const char *who) {
   struct slot oldest;
-  if (!guard_retire(s)) fatal("gc_free(%p): no object is there: freed before, or never allocated", (void *)s->object);
+  if (!guard_retire(s)) fatal("%s(%p): no object is there: freed before, or never allocated", who, (void *)s->object);
   while (guard_release(false, &oldest, fault)) {
     if (fault->kind != GUARD_WHOLE) return false;
     object_free_slot(&oldest);
@@ -101,28 +101,31 @@ static bool retire(const struct slot *s, struct guard_fault *fault) {
   return true;
 }
 
-static void free_guarded(void *p) {
+static void free_guarded(void *p, const char *who) {
   struct guard_fault fault;
   library_enter();
-  struct slot s = object_expect_plain(p, "gc_free");
+  struct slot s = object_expect_plain(p, who);
   if (page_is_watched(s.page)) weak_object_freed(p);
-  const char *found_by = guard_check(&s, &fault) ? "gc_free" : "the end of quarantine";
-  bool ok = fault.kind == GUARD_WHOLE && retire(&s, &fault);
+  const char *found_by = guard_check(&s, &fault) ? who : "the end of quarantine";
+  bool ok = fault.kind == GUARD_WHOLE && retire(&s, &fault, who);
   library_leave();
   if (!ok) fault_tell(&fault, found_by);
 }
 
-void gc_free(void *p) {
-  if (object_is_nothing(p)) return;
+void object_free(void *p, const char *who) {
   if (GC_UNLIKELY(guards_on)) {
-    free_guarded(p);
+    free_guarded(p, who);
     return;
   }
   library_enter();
-  struct slot s = object_expect_plain(p, "gc_free");
+  struct slot s = object_expect_plain(p, who);
   if (page_is_watched(s.page)) weak_object_freed(p);
   object_free_slot(&s);
   library_leave();
+}
+
+void gc_free(void *p) {
+  if (!object_is_nothing(p)) object_free(p, "gc_free");
 }
 
 void quarantine_empty(void) {
@@ -180,23 +183,22 @@ static GC_ENTRY void *move_tiny(const char *p, size_t old, size_t size) {
   return q;
 }
 
-static const struct gc_layout *expect_layout(const struct slot *s) {
+static const struct gc_layout *expect_layout(const struct slot *s, const char *who) {
   const struct gc_layout *l = layout_of(s);
-  if (l == NULL) fatal("gc_realloc(%p): its layout was overwritten; the object has %zu bytes", s->object, usable(s));
+  if (l == NULL) fatal("%s(%p): its layout was overwritten; the object has %zu bytes", who, s->object, usable(s));
   return l;
 }
 
-static GC_ENTRY void *move_object(const struct slot *s, const void *p, size_t size) {
-  const struct gc_layout *l = span_is_typed(s->page) ? expect_layout(s) : NULL;
+static GC_ENTRY void *move_object(const struct slot *s, const void *p, size_t size, const char *who) {
+  const struct gc_layout *l = span_is_typed(s->page) ? expect_layout(s, who) : NULL;
   void *q = span_class_is_noscan(s->sc) ? gc_alloc_noscan(size) : gc_alloc_typed(size, l);
   if (q != NULL) memcpy(q, p, min_size(usable(s), size));
   return q;
 }
 
-GC_ENTRY void *gc_realloc(void *p, size_t size) {
-  if (object_is_nothing(p)) return gc_alloc(size);
+GC_ENTRY void *object_resize(void *p, size_t size, const char *who) {
   library_enter();
-  struct slot s = object_expect_plain(p, "gc_realloc");
+  struct slot s = object_expect_plain(p, who);
   bool tiny = object_is_tiny_block(&s), whole = true;
   struct guard_fault fault;
   if (GC_UNLIKELY(guards_on)) {
@@ -204,17 +206,20 @@ GC_ENTRY void *gc_realloc(void *p, size_t size) {
     s.size = fault.size;
   }
   library_leave();
-  if (!whole) fault_tell(&fault, "gc_realloc");
-  if (size == 0) {
-    gc_free(p);
-    return gc_alloc(0);
-  }
+  if (!whole) fault_tell(&fault, who);
   if (!tiny && fits_in_place(&s, size)) return p;
-  void *q = tiny ? move_tiny(p, (size_t)(s.object + s.size - (const char *)p), size) : move_object(&s, p, size);
+  void *q = tiny ? move_tiny(p, (size_t)(s.object + s.size - (const char *)p), size) : move_object(&s, p, size, who);
   if (q == NULL) return !tiny && size <= s.size ? p : NULL; /* shrinking never fails */
   move_records(&s, p, q);
-  if (!tiny) gc_free(p);
+  if (!tiny) object_free(p, who);
   return q;
+}
+
+GC_ENTRY void *gc_realloc(void *p, size_t size) {
+  if (object_is_nothing(p)) return gc_alloc(size);
+  if (size != 0) return object_resize(p, size, "gc_realloc");
+  object_free(p, "gc_realloc");
+  return gc_alloc(0);
 }
 
 GC_ENTRY char *gc_strndup(const char *s, size_t n) {

@@ -30,6 +30,14 @@ GC_INLINE bool object_is_nothing(const void *p) { return p == NULL || p == (cons
 /* Frees the slot that was found for the start of an object. */
 void object_free_slot(const struct slot *s);
 
+/* gc_free and gc_realloc of an object; `who` is the call that messages name. Stops not deferred. */
+void object_free(void *p, const char *who);
+void *object_resize(void *p, size_t size, const char *who);
+
+/* At least one and at most `most` objects of size bytes, linked by their first words, NULL behind the last: what lies ready
+ * in the thread's cache is taken at once. NULL: memory is refused. */
+void *allocate_linked(size_t size, unsigned noscan, size_t most);
+
 /* A full collection: this thread's cache is given back first, all is swept after. */
 void collect_fully(void);
 /* After memory was refused: the same, and free pages go back to the system. */

@@ -108,6 +108,7 @@ static struct {
 
 atomic_word cycle_trigger GC_OWN_DATA = UINT64_MAX;
 void (*cycle_began_hook)(void) GC_OWN_DATA;
+bool (*cycle_wanted_hook)(enum cycle_reason reason) GC_OWN_DATA;
 void (*cycle_stopping_hook)(void) GC_OWN_DATA;
 bool (*cycle_marked_hook)(void) GC_OWN_DATA;
 void (*cycle_judged_hook)(void) GC_OWN_DATA;
@@ -642,10 +643,21 @@ static void help(void) {
   assist_pay(debt);
 }
 
+static void postpone(void) {
+  lock_settings();
+  uint64_t now = atomic_load_relaxed(&heap.live);
+  if (!cycle.marking) atomic_store_relaxed(&cycle_trigger, now + max_size(now / 8, MIB));
+  unlock_settings();
+}
+
 void cycle_run(enum cycle_reason reason) {
   ask();
   if (reason == CYCLE_HEAP && heap_is_marking()) {
     help();
+    return;
+  }
+  if (cycle_wanted_hook != NULL && !cycle_wanted_hook(reason)) {
+    postpone();
     return;
   }
   workers_start(atomic_load_relaxed(&heap.live));
@@ -676,6 +688,13 @@ int cycle_set_percent(int percent) {
   publish_trigger();
   unlock_settings();
   return before;
+}
+
+void cycle_set_floor(uint64_t bytes) {
+  lock_settings();
+  pacer_set_floor(&cycle.pacer, bytes);
+  publish_trigger();
+  unlock_settings();
 }
 
 uint64_t cycle_set_limit(enum cycle_limit which, uint64_t bytes) {

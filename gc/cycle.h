@@ -32,6 +32,10 @@ extern void (*cycle_forking_hook)(bool before);
  * for itself. In the stop, just before the world runs again: resuming. Set at init, or NULL. */
 extern void (*cycle_asked_hook)(void), (*cycle_resuming_hook)(void);
 
+/* For the same, before a cycle is begun or asked for, while none marks beside the program; no lock is held. False: not now; a
+ * CYCLE_HEAP is asked for again when the heap has grown by an eighth. Set at init, or NULL. */
+extern bool (*cycle_wanted_hook)(enum cycle_reason reason);
+
 /* For weak references and finalizers (gc/verdict.h): called in the last stop of each cycle, when all that is reachable is
  * black and what is white is about to die (alloc/slotmap.h). True: it has put words on the list of roots
  * (roots_add_word), which are marked too; then it is called again. As all code in a stop: no malloc, no loader, no
@@ -57,6 +61,8 @@ uint64_t cycle_live_bytes(void); /* that the last cycle left */
 /* Automatic cycles off and on, nesting; the growth rate. */
 void cycle_disable(void), cycle_enable(void);
 int cycle_set_percent(int percent); /* returns the previous one */
+/* No cycle ends, by itself, at a smaller heap than this, unless a limit asks for it. */
+void cycle_set_floor(uint64_t bytes);
 
 /* Limits of memory (alloc/pageheap.h); UINT64_MAX: none. Returns the previous one. */
 enum cycle_limit { LIMIT_SOFT, LIMIT_HARD };

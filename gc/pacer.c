@@ -1,7 +1,7 @@
 /* pacer.c - see pacer.h. Modelled on the pacer of Go since 1.19 (src/runtime/mgcpacer.go, mgclimit.go); formulas,
  * sources and differences are in docs/pacing.md.
  *
- *   goal     live * (1 + percent / 100), at least 4 MiB * percent / 100 per allocating thread; lowered to
+ *   goal     live * (1 + percent / 100), at least 4 MiB * percent / 100 per allocating thread, and the floor; lowered to
  *            what the memory limit leaves, unless the collector has had more than its half of the CPU
  *   trigger  goal less what the program will allocate while the cycle marks: the most it allocated per
  *            byte of marking in the last cycles, times the bytes to mark, and a quarter more
@@ -38,7 +38,8 @@ static uint64_t times(uint64_t a, uint64_t b) { return mul_div(a, b, 1); }
 static uint64_t goal_by_percent(const struct pacer *p) {
   if (p->percent < 0) return UINT64_MAX;
   uint64_t percent = (uint64_t)p->percent;
-  return max_size(plus(p->live, mul_div(p->live, percent, 100)), mul_div(HEAP_MIN_GOAL * p->threads, percent, 100));
+  uint64_t least = max_size(mul_div(HEAP_MIN_GOAL * p->threads, percent, 100), p->floor);
+  return max_size(plus(p->live, mul_div(p->live, percent, 100)), least);
 }
 
 static bool has_had_its_half(const struct pacer *p) { return p->cpu_ns >= times(BUCKET_NS, p->cpus); }
@@ -170,6 +171,11 @@ void pacer_init(struct pacer *p, int percent) {
 
 void pacer_set_percent(struct pacer *p, int percent) {
   p->percent = percent;
+  update(p);
+}
+
+void pacer_set_floor(struct pacer *p, uint64_t bytes) {
+  p->floor = min_size(bytes, MOST);
   update(p);
 }
 

@@ -16,6 +16,7 @@
 struct pacer {
   /* what the program asked for */
   int percent;       /* growth of the live heap in which a cycle should end; negative: no goal from growth */
+  uint64_t floor;    /* bytes of heap below which growth is no goal */
   unsigned cpus;     /* that the program may use; 1 until the owner stores it */
   uint64_t limit;    /* bytes of memory; UINT64_MAX: none */
   uint64_t overhead; /* bytes that count against the limit and neither are nor can become live heap */
@@ -52,6 +53,7 @@ struct pacer_report {
 
 void pacer_init(struct pacer *p, int percent);
 void pacer_set_percent(struct pacer *p, int percent);
+void pacer_set_floor(struct pacer *p, uint64_t bytes);
 void pacer_set_limit(struct pacer *p, uint64_t bytes);
 void pacer_set_overhead(struct pacer *p, uint64_t bytes);
 

@@ -7,6 +7,8 @@
 
 /* Prints "holdfast: " and the text as one line, then aborts. */
 GC_NORETURN void fatal(const char *format, ...) GC_PRINTF(1, 2);
+/* For a layer that says it in its own way, before the program is aborted: gets the line. Set at init; NULL: it is printed. */
+extern void (*fatal_hook)(const char *line);
 GC_NORETURN void check_failed(const char *condition, const char *file, int line);
 
 #define GC_ASSERT(c) (GC_LIKELY(c) ? (void)0 : check_failed(#c, __FILE__, __LINE__))

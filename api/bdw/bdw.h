@@ -12,8 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "runtime/init.h"
-#include "runtime/thread.h"
+#include "api/object.h"
 
 #define BDW_EXPORT __attribute__((visibility("default")))
 
@@ -47,13 +46,30 @@ typedef enum {
 void bdw_init(void);
 
 /* Bytes added to each object of the program, 1 or 0, so that a pointer one past its end keeps it: GC_all_interior_pointers of
- * that library. (control.c) */
+ * that library. (params.c) */
 extern size_t bdw_extra;
 
-/* One line through the program's warn procedure; format holds one %p-sized conversion, or none, for arg. (control.c) */
+/* What is asked of the heap for an object of so many bytes: that library's alignment, a size above 0, no overflow. */
+GC_INLINE size_t bdw_round(size_t bytes) {
+  size_t rounded = (bytes + bdw_extra + (bytes == 0) + 15) & ~(size_t)15;
+  return GC_LIKELY(rounded >= bytes) ? rounded : SIZE_MAX;
+}
+
+/* The heap refuses so many bytes: warns, and returns what the program's GC_oom_fn returns. Stops allowed. (alloc.c) */
+void *bdw_refused(size_t bytes);
+
+/* Kinds of that library: what objects hold, and what keeps them. More are made by GC_new_kind. */
+enum bdw_kind { KIND_ATOMIC, KIND_NORMAL, KIND_UNCOLLECTABLE, KIND_ATOMIC_UNCOLLECTABLE, KINDS_FIXED };
+
+/* An object of a kind that the program made, for `bytes` as the program counts them; NULL: refused. And the kind of the
+ * object in the slot when it is such a one, else -1; stops deferred. (kinds.c) */
+void *bdw_kind_alloc(int kind, size_t bytes);
+int bdw_kind_of(const struct slot *s);
+
+/* One line through the program's warn procedure; format holds one %p-sized conversion, or none, for arg. (params.c) */
 void bdw_warn(const char *format, GC_word arg);
 
-/* One line, the first time for each function: what it cannot do here, and what to do instead. Never silence. (control.c) */
+/* One line, the first time for each function: what it cannot do here, and what to do instead. Never silence. (params.c) */
 void bdw_unsupported(const char *function, const char *advice);
 
 /* Around what only looks, object_find too, in calls that callbacks may make in a stop. Not library_enter: the thread there may be

@@ -17,8 +17,12 @@
 #ifndef GC_IMPL
 #define GC_IMPL
 #endif
+#include "api/bdw/alloc.h"
 #include "api/bdw/bdw.h"
+#include "api/bdw/control.h"
+#include "api/bdw/env.h"
 #include "api/bdw/misc.h"
+#include "api/bdw/params.h"
 #include "api/bdw/stats.h"
 #include "api/bdw/threads.h"
 
