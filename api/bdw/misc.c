@@ -108,6 +108,13 @@ GC_NOINLINE void *GC_clear_stack(void *result) {
 
 /* ---- names ---- */
 
+/* The value is in use up to here, so that it is in a register or on the stack until it is stored. */
+void GC_ptr_store_and_dirty(void *to, const void *value) { *(const void *volatile *)to = value; }
+
+void GC_end_stubborn_change(const void *p) { (void)p; }
+void GC_change_stubborn(const void *p) { (void)p; }
+void GC_register_displacement(size_t displacement) { (void)displacement; }
+
 const unsigned char GC_arrays[182768];
 
 void GC_register_describe_type_fn(int kind, GC_describe_type_fn describe) {

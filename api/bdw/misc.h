@@ -25,6 +25,13 @@ BDW_EXPORT void *GC_clear_stack(void *result);
 
 BDW_EXPORT void GC_noop1(GC_word used);
 
+/* Who stores a pointer need not say so: the kernel tells what was written. */
+BDW_EXPORT void GC_ptr_store_and_dirty(void *to, const void *value);
+BDW_EXPORT void GC_end_stubborn_change(const void *p), GC_change_stubborn(const void *p);
+
+/* Accepted, does nothing: every address inside an object keeps it. */
+BDW_EXPORT void GC_register_displacement(size_t displacement);
+
 /* Accepted, does nothing: no objects are printed one by one. */
 typedef void (*GC_describe_type_fn)(void *p, char *text);
 BDW_EXPORT void GC_register_describe_type_fn(int kind, GC_describe_type_fn describe);

@@ -97,10 +97,6 @@ struct GC_timeval_s GC_get_time_limit_tv(void) {
 
 int GC_parallel; /* set by GC_init */
 
-/* They are started when a heap is worth them; how many is read from the environment before any program runs. */
-void GC_set_markers_count(unsigned count) {
-  if (count != 0) bdw_unsupported("GC_set_markers_count", "GC_MARKERS in the environment says how many threads mark");
-}
 int GC_get_parallel(void) { return GC_parallel; }
 
 /* ---- what cannot be had ---- */

@@ -74,7 +74,6 @@ BDW_EXPORT void GC_set_pages_executable(int value);
 BDW_EXPORT int GC_get_pages_executable(void);
 BDW_EXPORT void GC_set_disable_automatic_collection(int value);
 BDW_EXPORT int GC_get_disable_automatic_collection(void);
-BDW_EXPORT void GC_set_markers_count(unsigned count);
 BDW_EXPORT int GC_get_parallel(void);
 BDW_EXPORT void GC_set_max_heap_size(GC_word bytes);
 BDW_EXPORT void GC_set_oom_fn(GC_oom_func f);

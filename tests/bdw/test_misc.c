@@ -161,7 +161,13 @@ END_TEST
 
 START_TEST(odds_and_ends) {
   GC_INIT();
+  void *stored = NULL;
+  int odds[1];
   GC_noop1(1);
+  GC_ptr_store_and_dirty(&stored, odds);
+  REQUIRE(stored == (void *)odds);
+  GC_register_displacement(8);
+  GC_end_stubborn_change(&stored);
   REQUIRE(GC_incremental_protection_needs() == GC_PROTECTS_NONE);
 }
 END_TEST
