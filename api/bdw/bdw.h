@@ -110,6 +110,8 @@ void bdw_threads_init(void);
 /* threads.c: in the stop, when it has begun (roots_program_hook) and just before it ends (cycle_resuming_hook): the program is told
  * of the threads that stand still. */
 void bdw_threads_stopped(void), bdw_threads_resuming(void);
+/* debug.c: in the last stop, when all is judged: debug objects that were overwritten; and after the cycle, one line for each. */
+void bdw_debug_judge(void), bdw_debug_tell(void);
 /* roots.c: in the stop, what GC_push_other_roots pushes becomes a root. */
 void bdw_roots_gather(void);
 /* kinds.c: in the stop, calls the mark procedures of objects that have turned black. True: they pushed words, so it is called again. */

@@ -83,6 +83,7 @@ static bool on_marked(void) { return bdw_kinds_marked() || verdict_marked() || b
 
 static void on_judged(void) {
   if (control.judged != NULL) control.judged();
+  bdw_debug_judge();
   tell(GC_EVENT_MARK_END);
 }
 
@@ -126,6 +127,7 @@ static void on_resumed(bool ended) {
 
 static void on_over(void) {
   if (control.over != NULL) control.over();
+  bdw_debug_tell();
   bdw_final_over();
 }
 

@@ -19,6 +19,7 @@
 #endif
 #include "api/bdw/alloc.h"
 #include "api/bdw/bdw.h"
+#include "api/bdw/debug.h"
 #include "api/bdw/control.h"
 #include "api/bdw/env.h"
 #include "api/bdw/misc.h"
