@@ -17,23 +17,23 @@ static bool refuse_null(const void *p) {
 
 /* ---- finalizers ---- */
 
-static int set_finalizer(void *obj, finalizer *f, void *arg, bool unordered, const char *who) {
+static int set_finalizer(void *obj, const struct finalization *now, const char *who) {
   if (refuse_null(obj)) return -1;
   if (object_is_nothing(obj)) return 0;
   library_enter();
   struct slot s = object_expect(obj, who);
-  bool ok = (f == NULL && !page_is_watched(s.page)) || finalize_set(obj, &s, f, arg, unordered);
+  bool ok = (now->f == NULL && !page_is_watched(s.page)) || finalize_set(obj, &s, now, NULL);
   library_leave();
   if (!ok) errno = ENOMEM;
   return ok ? 0 : -1;
 }
 
 int gc_set_finalizer(void *obj, void (*fn)(void *obj, void *arg), void *arg) {
-  return set_finalizer(obj, fn, arg, false, "gc_set_finalizer");
+  return set_finalizer(obj, &(struct finalization){fn, arg, FINALIZE_ORDERED}, "gc_set_finalizer");
 }
 
 int gc_set_finalizer_unordered(void *obj, void (*fn)(void *obj, void *arg), void *arg) {
-  return set_finalizer(obj, fn, arg, true, "gc_set_finalizer_unordered");
+  return set_finalizer(obj, &(struct finalization){fn, arg, FINALIZE_UNORDERED}, "gc_set_finalizer_unordered");
 }
 
 size_t gc_run_finalizers(void) {

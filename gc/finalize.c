@@ -8,10 +8,12 @@
 
 static struct {
   uint32_t first, last; /* [L:WATCH; STW] the queue, linked by next_queued; 0: empty */
-  atomic_u32 waiting;   /* [A; written under L:WATCH or STW] entries of it, for a look without the lock */
+  uint32_t fresh;       /* [L:WATCH; STW] the first that finalize_next_new did not return; 0: none */
   atomic_u32 started;   /* [A] 1: the thread exists, or is being created */
   atomic_u32 bell;      /* [A] counts wakes; futex */
 } queue GC_OWN_DATA;
+
+atomic_u32 finalize_waiting GC_OWN_DATA;
 
 static uint32_t find_finalizer(const void *p) {
   uint32_t i = watch_find(p, 0);
@@ -19,23 +21,28 @@ static uint32_t find_finalizer(const void *p) {
   return i;
 }
 
-bool finalize_set(const void *p, const struct slot *s, finalizer *f, void *arg, bool unordered) {
+static void write_finalizer(uint32_t i, const struct finalization *now) {
+  struct watch *w = watch_at(i);
+  w->f = now->f;
+  w->value = (uintptr_t)now->arg;
+  w->how = (uint8_t)now->how;
+  w->asked = 0; /* the new argument has not been marked */
+  verdict_reopen(i);
+}
+
+bool finalize_set(const void *p, const struct slot *s, const struct finalization *now, struct finalization *before) {
   watch_lock();
   uint32_t i = find_finalizer(p);
+  const struct watch *w = i != 0 ? watch_at(i) : NULL;
+  if (before != NULL)
+    *before = w != NULL ? (struct finalization){w->f, (void *)w->value, w->how} : (struct finalization){NULL, NULL, 0};
   bool ok = true;
-  if (f == NULL) {
+  if (now->f == NULL) {
     if (i != 0) watch_free(i);
   } else {
     if (i == 0) i = watch_new(WATCH_FINALIZER, p, s);
     ok = i != 0;
-  }
-  if (ok && f != NULL) {
-    struct watch *w = watch_at(i);
-    w->f = f;
-    w->value = (uintptr_t)arg;
-    w->unordered = unordered;
-    w->asked = 0; /* the new argument has not been marked */
-    verdict_reopen(i);
+    if (ok) write_finalizer(i, now);
   }
   watch_unlock();
   return ok;
@@ -51,7 +58,21 @@ void finalize_queue(uint32_t i) {
   else
     queue.first = i;
   queue.last = i;
-  atomic32_store_relaxed(&queue.waiting, atomic32_load_relaxed(&queue.waiting) + 1);
+  if (queue.fresh == 0) queue.fresh = i;
+  atomic32_store_relaxed(&finalize_waiting, atomic32_load_relaxed(&finalize_waiting) + 1);
+  verdict_reopen(i); /* outside of a stop: its object and argument are roots now */
+}
+
+uint64_t finalize_queue_all(void) {
+  uint64_t n = 0;
+  watch_lock();
+  for (uint32_t i = 1; i < watch_end(); i++) {
+    if (watch_at(i)->kind != WATCH_FINALIZER) continue;
+    finalize_queue(i);
+    n++;
+  }
+  watch_unlock();
+  return n;
 }
 
 /* Takes the oldest entry off the queue; false when it is empty. A cancelled one is an entry too, with f NULL. */
@@ -61,23 +82,44 @@ static bool take(struct watch *out) {
   *out = *watch_at(i);
   queue.first = out->next_queued;
   if (queue.first == 0) queue.last = 0;
-  atomic32_store_relaxed(&queue.waiting, atomic32_load_relaxed(&queue.waiting) - 1);
+  if (queue.fresh == i) queue.fresh = queue.first;
+  atomic32_store_relaxed(&finalize_waiting, atomic32_load_relaxed(&finalize_waiting) - 1);
   watch_free(i);
   return true;
 }
 
-GC_NOINLINE bool finalize_run_one(void) {
+bool finalize_take(struct finalization *f, void **object) {
   struct watch w;
-  if (atomic32_load_relaxed(&queue.waiting) == 0) return false;
+  if (atomic32_load_relaxed(&finalize_waiting) == 0) return false;
   thread_defer_stops();
   watch_lock();
   bool found;
   do found = take(&w);
   while (found && w.kind == WATCH_CANCELLED);
   watch_unlock();
+  if (found) {
+    *f = (struct finalization){w.f, (void *)w.value, w.how};
+    *object = w.object;
+  }
   thread_allow_stops();
-  if (found) w.f(w.object, (void *)w.value);
   return found;
+}
+
+GC_NOINLINE bool finalize_run_one(void) {
+  struct finalization f;
+  void *object;
+  bool found = finalize_take(&f, &object);
+  if (found) f.f(object, f.arg);
+  return found;
+}
+
+void *finalize_next_new(void) {
+  void *object = NULL; /* of a cancelled one, too */
+  watch_lock();
+  for (; queue.fresh != 0 && object == NULL; queue.fresh = watch_at(queue.fresh)->next_queued)
+    object = watch_at(queue.fresh)->object;
+  watch_unlock();
+  return object;
 }
 
 /* ---- the thread ---- */
@@ -102,7 +144,7 @@ static void *body(void *arg) {
 }
 
 void finalize_wake(void) {
-  if (atomic32_load_relaxed(&queue.waiting) == 0 || options.finalizers != 0) return;
+  if (atomic32_load_relaxed(&finalize_waiting) == 0 || options.finalizers != 0) return;
   if (atomic32_cas(&queue.started, 0, 1) && thread_start_internal_sized(body, NULL, STACK) != 0)
     atomic32_store_relaxed(&queue.started, 0); /* after the next cycle again */
   atomic32_add(&queue.bell, 1);

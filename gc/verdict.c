@@ -4,6 +4,7 @@
 #include "alloc/layout.h"
 #include "gc/closure.h"
 #include "gc/finalize.h"
+#include "gc/links.h"
 #include "gc/roots.h"
 #include "gc/weak.h"
 
@@ -12,8 +13,8 @@
 #define PIECE 1024 /* records looked at while threads of the program may want the lock */
 #define AHEAD 16   /* records whose slot bytes are asked for ahead */
 
-enum step { BEGIN, CONVERGE, ORDER, LAST };
-enum { NOT_DOOMED, DOOMED, DOOMED_IF_WHITE };
+enum step { BEGIN, CONVERGE, ORDER, LATE, LAST };
+enum { NOT_DOOMED, DOOMED, DOOMED_IF_WHITE, DOOMED_LATE };
 
 /* [L:WATCH; STW] */
 static struct {
@@ -22,6 +23,7 @@ static struct {
   bool listed;     /* the open list of this cycle is being made, or is made */
   uint32_t open;   /* its first; 0 ends it */
   uint64_t asked;  /* values handed to marking since this was set to 0 */
+  uint64_t queued; /* in this cycle */
   struct verdict_counts counts, found;
 } verdict GC_OWN_DATA;
 
@@ -62,9 +64,9 @@ static void give_to_closure(uintptr_t word) {
 
 /* Hands what the record keeps to marking, once per cycle. */
 static void ask(struct watch *w, void (*give)(uintptr_t word)) {
-  bool queued = w->kind == WATCH_QUEUED;
+  bool queued = w->kind == WATCH_QUEUED, surely = queued || (w->how & HOW_HELD) != 0;
   if (w->asked == watch_cycle() || (w->value == 0 && !queued) || w->kind == WATCH_KEPT || w->kind == WATCH_NONE) return;
-  if (!queued && !(is_marked(w->state) && is_marked(w->other_state))) return;
+  if (!surely && !(is_marked(w->state) && is_marked(w->other_state))) return;
   w->asked = watch_cycle();
   verdict.asked++;
   give(w->value);
@@ -154,49 +156,77 @@ void verdict_beside(void (*mark)(void)) {
 
 /* ---- deciding ---- */
 
-/* Ordered: what it points to is not to be finalized before it. Words that point into the object itself do not count. */
+/* What it points to is not to be finalized before it. */
 static GC_NO_SANITIZE void mark_children(const struct watch *w) {
   struct slot s = slot_find(w->object);
-  uintptr_t lo = (uintptr_t)s.object;
-  if (w->value - lo >= s.size) give_plainly(w->value);
+  uintptr_t lo = (uintptr_t)s.object, itself = (w->how & HOW_SELF) != 0 ? 0 : s.size; /* words that do not count */
+  if (w->value - lo >= itself) give_plainly(w->value);
   if (span_class_is_noscan(s.sc)) return;
   const struct gc_layout *l = layout_to_read(&s);
   for (size_t i = 0; i < s.size / sizeof(uintptr_t); i++) {
     uintptr_t word = racy_load_word(s.object + i * sizeof(uintptr_t));
-    if (layout_may_point(l, i) && word - lo >= s.size) give_plainly(word);
+    if (layout_may_point(l, i) && word - lo >= itself) give_plainly(word);
   }
 }
 
-/* True: some objects are to be finalized. */
-static bool decide(void) {
-  bool doomed = false;
+/* Before any object's words are read for the order of turns: links may be among them. */
+static void clear_weak(void) {
   for (uint32_t i = verdict.open, next; i != 0; i = next) {
     struct watch *w = watch_at(i);
     next = w->next_open;
     if (is_marked(w->state)) continue;
     if (w->kind == WATCH_WEAK || w->kind == WATCH_EPHEMERON) weak_clear(i);
-    if (w->kind != WATCH_FINALIZER) continue;
-    w->doomed = w->unordered ? DOOMED : DOOMED_IF_WHITE;
+    if (w->kind == WATCH_LINK) link_clear(i);
+  }
+}
+
+/* True: some objects are to be finalized. */
+static bool doom(void) {
+  bool doomed = false;
+  for (uint32_t i = verdict.open; i != 0; i = watch_at(i)->next_open) {
+    struct watch *w = watch_at(i);
+    if (w->kind != WATCH_FINALIZER || is_marked(w->state)) continue;
+    w->doomed = w->how & HOW_SURELY ? DOOMED : w->how & HOW_LAST ? DOOMED_LATE : DOOMED_IF_WHITE;
     doomed = true;
-    if (!w->unordered) mark_children(w);
+    if (w->how & HOW_FIRST) mark_children(w);
   }
   return doomed;
 }
 
-/* Unordered ones come first: what they point to may be about to be finalized, too. */
-static void queue_doomed(void) {
-  uint64_t queued = 0, waiting = 0;
-  for (int turn = DOOMED; turn <= DOOMED_IF_WHITE; turn++)
-    for (uint32_t i = verdict.open; i != 0; i = watch_at(i)->next_open) {
-      struct watch *w = watch_at(i);
-      if (w->doomed != turn) continue;
-      w->doomed = NOT_DOOMED;
-      bool now = turn == DOOMED || !is_marked(w->state);
-      queued += now;
-      waiting += !now;
-      if (now) finalize_queue(i);
-    }
-  verdict.found = (struct verdict_counts){waiting, queued == 0 ? waiting : 0};
+static bool decide(void) {
+  verdict.queued = 0;
+  clear_weak();
+  return doom();
+}
+
+static void queue_doomed(int turn) {
+  for (uint32_t i = verdict.open; i != 0; i = watch_at(i)->next_open) {
+    struct watch *w = watch_at(i);
+    if (w->doomed != turn) continue;
+    w->doomed = NOT_DOOMED;
+    bool now = turn == DOOMED || !is_marked(w->state);
+    verdict.queued += now;
+    verdict.found.waiting += !now;
+    if (now) finalize_queue(i);
+  }
+}
+
+static void object_died(uint32_t i) {
+  switch (watch_at(i)->kind) {
+    case WATCH_LONG_WEAK: weak_clear(i); break;
+    case WATCH_LONG_LINK: link_clear(i); break;
+    case WATCH_TOGGLE: watch_free(i); break;
+    default: break;
+  }
+}
+
+static void other_died(uint32_t i) {
+  switch (watch_at(i)->kind) {
+    case WATCH_NONE: break;
+    case WATCH_LINK:
+    case WATCH_LONG_LINK: link_forget(i); break;
+    default: weak_handle_died(i); break;
+  }
 }
 
 static void end(void) {
@@ -204,12 +234,13 @@ static void end(void) {
     struct watch *w = watch_at(i);
     next = w->next_open;
     w->is_open = false;
-    if (w->kind == WATCH_LONG_WEAK && !is_marked(w->state)) weak_clear(i);
-    if (w->kind != WATCH_NONE && !is_marked(w->other_state)) weak_handle_died(i);
+    if (!is_marked(w->state)) object_died(i);
+    if (!is_marked(w->other_state)) other_died(i);
   }
   verdict.open = 0;
   verdict.listed = false;
   verdict.counts = verdict.found;
+  if (verdict.queued == 0) verdict.counts.stuck = verdict.counts.waiting;
   verdict.found = (struct verdict_counts){0, 0};
 }
 
@@ -224,8 +255,13 @@ static void go_to(enum step step) {
 static bool next_step(void) {
   switch (verdict.step) {
     case CONVERGE: go_to(ORDER); return decide();
-    case ORDER:
-      queue_doomed();
+    case ORDER: /* unordered ones come first: what they point to may be about to be finalized, too */
+      queue_doomed(DOOMED);
+      queue_doomed(DOOMED_IF_WHITE);
+      go_to(LATE);
+      return false;
+    case LATE:
+      queue_doomed(DOOMED_LATE);
       go_to(LAST);
       return false;
     default:

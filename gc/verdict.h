@@ -4,11 +4,11 @@
  *
  *  1 Converge. The value of a record whose object and handle are black is marked (an ephemeron's, a finalizer's argument, all
  *              of a queued one); which may turn others black; until none is left.
- *  2 Decide.   What is white now the program cannot reach. Weak references to it are cleared, ephemerons with such keys end. Of
- *              objects with finalizers, unordered ones are taken; what ordered ones point to is marked, but not they.
+ *  2 Decide.   What is white now the program cannot reach. Weak references and links to it are cleared, ephemerons with such keys
+ *              end. Of objects with finalizers, unordered ones are taken; what ordered ones point to is marked, but not they.
  *  3 Converge again. Ordered ones that are still white nobody points to: they are taken. The others wait for their turn.
- *  4 Queue     what was taken, mark it, converge.
- *  5 End.      What is white is freed: long weak references are cleared, records of handles that die go.
+ *  4 Queue     what was taken, mark it, converge. Then what is to be LAST and still is white (enum watch_how), and converge.
+ *  5 End.      What is white is freed: long weak references and links are cleared, records of handles that die go.
  *
  * Time in the stop. Records that are settled - object and handle black, value marked - stay so until the cycle ends, so they are
  * looked at once. A cycle beside the program does that, and most of 1, beside it: the stop has the `open` list, of what

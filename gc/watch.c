@@ -1,24 +1,21 @@
 /* watch.c - see watch.h: blocks of records, their hash, and the counts by page that spare gc_free a look.
- * The hash is a linear one: when there are more records than buckets, one bucket is split. Blocks are never given back;
- * records are used again. */
+ * Blocks are never given back; records are used again. */
 #include "gc/watch.h"
 
+#include "gc/hash.h"
+#include "gc/links.h"
 #include "gc/verdict.h"
 #include "runtime/lock.h"
 #include "runtime/meta.h"
 
 #define BLOCK 1024 /* records, 64 KiB */
 #define BLOCKS_MAX (1u << 17)
-#define SEGMENT 16384 /* buckets, 64 KiB */
-#define SEGMENTS_MAX (1u << 13)
 
 static struct {
   struct lock lock;
   struct watch **block; /* [const once set up] directory; entries [L:WATCH] */
-  uint32_t **segment;   /* [const once set up] directory of buckets: first record; entries [L:WATCH] */
-  uint32_t buckets;     /* [L:WATCH; STW] as the rest */
-  uint32_t low;         /* the largest power of two not above buckets */
-  uint32_t end;         /* records that were ever used, number 0 included */
+  struct hash hash;     /* by the object's address */
+  uint32_t end;         /* [L:WATCH; STW] as the rest: records that were ever used, number 0 included */
   uint32_t unused;      /* list of records to use again */
   uint32_t in_use;
   uint64_t count[WATCH_KINDS];
@@ -29,14 +26,10 @@ atomic_word watch_counts GC_OWN_DATA;
 void watch_lock(void) { lock_acquire(&table.lock); }
 void watch_unlock(void) { lock_release(&table.lock); }
 
-/* Directories and counts are mapped whole and touched on use. */
+/* Directory and counts are mapped whole and touched on use. */
 static bool set_up(void) {
   if (table.block == NULL) table.block = meta_map(BLOCKS_MAX * sizeof *table.block);
-  if (table.segment == NULL) table.segment = meta_map(SEGMENTS_MAX * sizeof *table.segment);
-  if (table.block == NULL || table.segment == NULL) return false;
-  if (table.segment[0] == NULL) table.segment[0] = meta_alloc(SEGMENT * sizeof(uint32_t));
-  if (table.segment[0] == NULL) return false;
-  table.buckets = table.low = SEGMENT;
+  if (table.block == NULL || !hash_set_up(&table.hash)) return false;
   void *counts = meta_map(heap.pages * sizeof(atomic_u32));
   if (counts == NULL) return false;
   atomic_store_release(&watch_counts, (uintptr_t)counts); /* pairs with page_is_watched: the table is there */
@@ -51,14 +44,7 @@ uint64_t watch_count(enum watch_kind kind) { return table.count[kind]; }
 
 /* ---- the hash ---- */
 
-static uint32_t *bucket_at(uint32_t b) { return &table.segment[b / SEGMENT][b % SEGMENT]; }
-
-static uint32_t hash_of(const void *p) { return (uint32_t)(((uintptr_t)p >> 3) * 0x9e3779b97f4a7c15u >> 32); }
-
-static uint32_t *bucket_of(const void *p) {
-  uint32_t h = hash_of(p), b = h & (2 * table.low - 1);
-  return bucket_at(b < table.buckets ? b : h & (table.low - 1));
-}
+static uint32_t *bucket_of(const void *p) { return hash_bucket(&table.hash, p); }
 
 /* At the head of its chain. */
 static void chain(uint32_t i, uint32_t *bucket) {
@@ -76,20 +62,15 @@ static void unchain(uint32_t i) {
   if (w->next != 0) watch_at(w->next)->prev = w->prev;
 }
 
-/* The next bucket takes over its half of the one it was part of. Without memory chains are longer. */
-static void split(void) {
-  uint32_t fresh = table.buckets;
-  if (fresh / SEGMENT == SEGMENTS_MAX) return;
-  if (fresh % SEGMENT == 0) table.segment[fresh / SEGMENT] = meta_alloc(SEGMENT * sizeof(uint32_t));
-  if (table.segment[fresh / SEGMENT] == NULL) return;
-  uint32_t i = *bucket_at(fresh - table.low), *stays = bucket_at(fresh - table.low), *goes = bucket_at(fresh);
-  *stays = 0;
+static void grow(void) {
+  uint32_t *parted = hash_grow(&table.hash, table.in_use);
+  if (parted == NULL) return;
+  uint32_t i = *parted;
+  *parted = 0;
   for (uint32_t next; i != 0; i = next) {
     next = watch_at(i)->next;
-    chain(i, (hash_of(watch_at(i)->object) & (2 * table.low - 1)) == fresh ? goes : stays);
+    chain(i, bucket_of(watch_at(i)->object));
   }
-  table.buckets++;
-  if (table.buckets == 2 * table.low) table.low *= 2;
 }
 
 /* Of the span, by which gc_free asks. The object is in use, so its span is there. */
@@ -146,16 +127,20 @@ uint32_t watch_new(enum watch_kind kind, const void *p, const struct slot *s) {
   set_target(w, p, s);
   link_record(i);
   table.count[kind]++;
-  if (++table.in_use > table.buckets) split();
+  table.in_use++;
+  grow();
   verdict_reopen(i);
   return i;
 }
 
 /* The handle's span is watched, too: nobody may free a handle that a record names. */
-void watch_set_other(uint32_t i, struct handle *other, const struct slot *s) {
-  watch_at(i)->other = other;
-  watch_at(i)->other_state = s->state;
-  count_page(other, 1);
+void watch_set_other(uint32_t i, void *other, const struct slot *s) {
+  struct watch *w = watch_at(i);
+  if (w->other_state != NULL) count_page(w->other, 0u - 1);
+  w->other = other;
+  w->other_state = s->object != NULL ? s->state : NULL;
+  if (w->other_state != NULL) count_page(other, 1);
+  verdict_reopen(i);
 }
 
 void watch_changed(uint32_t i, enum watch_kind kind) {
@@ -207,10 +192,10 @@ const char *watch_check(void) {
     if (w->kind == WATCH_CANCELLED) continue;
     if (!is_found(i)) return "a record of an object is not found by its address";
     if (!is_marked(w->state)) return "a record outlived its object";
-    if (!is_marked(w->other_state)) return "a record outlived its weak reference";
+    if (!is_marked(w->other_state)) return "a record outlived its weak reference, or what its link is in";
     if (w->state != NULL && slot_find(w->object).state != w->state) return "a record names another slot's byte";
     if (w->state != NULL && !page_is_watched(slot_find(w->object).page))
       return "an object with a record is in a span that has none";
   }
-  return in_use == table.in_use ? NULL : "the count of records is not what there are";
+  return in_use == table.in_use ? links_check() : "the count of records is not what there are";
 }

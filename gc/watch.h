@@ -1,6 +1,6 @@
-/* watch.h - the table of what is to happen to single objects: one record for each finalizer, weak reference, ephemeron
- * and uncollectable object (docs/finalizers.md). Found by the object's address, by a hash that grows one bucket at a
- * time, so that no insertion takes long; and walked, by index, when a cycle decides (gc/verdict.h).
+/* watch.h - the table of what is to happen to single objects: one record for each finalizer, weak reference, ephemeron,
+ * uncollectable object, link and toggle reference (docs/finalizers.md, docs/bdw.md). Found by the object's address (gc/hash.h);
+ * and walked, by index, when a cycle decides (gc/verdict.h).
  *
  * Promises: a record's object is in use: who frees a slot takes its records off first (watched, gc/weak.h), and what a
  *   cycle finds unreachable loses them, or is kept, in the same stop.                                      INV-WATCH-1
@@ -18,7 +18,10 @@
  *   WATCH_WEAK        what is referred to    the handle, -; cleared before finalizers are queued
  *   WATCH_LONG_WEAK   the same               the same; cleared when the object is freed
  *   WATCH_EPHEMERON   the key                the handle, the value
- *   WATCH_KEPT        uncollectable          -, its place in gc/kept.h */
+ *   WATCH_KEPT        uncollectable          -, its place in gc/kept.h
+ *   WATCH_LINK        what is referred to    a word of the program's (gc/links.h), -; cleared as WATCH_WEAK
+ *   WATCH_LONG_LINK   the same               the same; cleared as WATCH_LONG_WEAK
+ *   WATCH_TOGGLE      what is referred to    -, the object when the reference is a strong one */
 enum watch_kind {
   WATCH_NONE,
   WATCH_FINALIZER,
@@ -28,29 +31,46 @@ enum watch_kind {
   WATCH_LONG_WEAK,
   WATCH_EPHEMERON,
   WATCH_KEPT,
+  WATCH_LINK,
+  WATCH_LONG_LINK,
+  WATCH_TOGGLE,
   WATCH_KINDS
+};
+
+/* watch.how: what else is to be known of the value, and of a finalizer's turn. */
+enum watch_how {
+  HOW_HELD = 1,   /* the value is reachable, whatever becomes of the object */
+  HOW_FIRST = 2,  /* before what the object points to, whose turn is in a later cycle */
+  HOW_SELF = 4,   /* and if it points to itself, its turn never comes */
+  HOW_SURELY = 8, /* also when it must wait for another to be FIRST */
+  HOW_LAST = 16   /* only when nothing that is queued in this cycle leads to the object */
 };
 
 typedef void finalizer(void *object, void *arg);
 
-struct watch {          /* all fields [L:WATCH; STW] */
-  uint32_t next;        /* with the same hash, or unused; 0 ends it */
-  uint32_t next_open;   /* gc/verdict.c: not decided yet in this cycle */
-  uint32_t next_queued; /* gc/finalize.c */
-  uint32_t asked;       /* the cycle (watch_cycle) for which value was handed to marking */
-  uint8_t kind;         /* enum watch_kind */
-  bool is_open;         /* linked by next_open */
-  bool unordered;       /* finalizer */
-  uint8_t doomed;       /* gc/verdict.c */
-  uint32_t prev;        /* with the same hash; 0: it is the first */
-  char *object;         /* its start; of a tiny object, its own, in the middle of a slot */
-  atomic_u8 *state;     /* the slot's byte; NULL: always reachable */
+struct watch {        /* all fields [L:WATCH; STW] */
+  uint32_t next;      /* with the same hash, or unused; 0 ends it */
+  uint32_t next_open; /* gc/verdict.c: not decided yet in this cycle */
+  union {
+    uint32_t next_queued; /* gc/finalize.c */
+    uint32_t next_link;   /* gc/links.c: with the same hash of the link's address */
+  };
+  uint32_t asked;   /* the cycle (watch_cycle) for which value was handed to marking */
+  uint8_t kind;     /* enum watch_kind */
+  bool is_open;     /* linked by next_open */
+  uint8_t how;      /* enum watch_how */
+  uint8_t doomed;   /* gc/verdict.c */
+  uint32_t prev;    /* with the same hash; 0: it is the first */
+  char *object;     /* its start; of a tiny object, its own, in the middle of a slot */
+  atomic_u8 *state; /* the slot's byte; NULL: always reachable */
   union {
     struct handle *other; /* weak references, ephemerons */
+    atomic_word *link;    /* [the word itself: A, the program's; written in the stop] links */
     finalizer *f;         /* finalizers, queued or not */
   };
-  atomic_u8 *other_state; /* the handle's slot's byte; NULL: always reachable, or there is none */
-  uintptr_t value;        /* kept while object and other are reachable; 0: nothing */
+  atomic_u8 *
+      other_state; /* the byte of the slot that the handle is, or the link is in; NULL: always reachable, or there is none */
+  uintptr_t value; /* kept while object and other are reachable; 0: nothing */
 } __attribute__((aligned(64)));
 _Static_assert(sizeof(struct watch) == 64, "a cache line per record");
 
@@ -58,9 +78,9 @@ void watch_lock(void), watch_unlock(void);
 
 /* A record for the object at p in slot s (s.object NULL: one that is always reachable). 0: memory is refused. */
 uint32_t watch_new(enum watch_kind kind, const void *p, const struct slot *s);
-void watch_set_other(uint32_t i, struct handle *other, const struct slot *s);
-void watch_free(uint32_t i);   /* taken off everything but the lists of others */
-void watch_cancel(uint32_t i); /* no longer found, but not unused yet */
+void watch_set_other(uint32_t i, void *other, const struct slot *s); /* s.object NULL: not in the heap */
+void watch_free(uint32_t i);                                         /* taken off everything but the lists of others */
+void watch_cancel(uint32_t i);                                       /* no longer found, but not unused yet */
 void watch_retarget(uint32_t i, const void *p, const struct slot *s);
 
 /* Any value below watch_end() but 0; kind WATCH_NONE: unused. */

@@ -3,6 +3,7 @@
 
 #include "gc/finalize.h"
 #include "gc/kept.h"
+#include "gc/links.h"
 
 static void write_target(struct handle *h, const void *p, uintptr_t value) {
   atomic_store_relaxed(&h->target, (uintptr_t)p);
@@ -70,27 +71,46 @@ static void end_record(uint32_t i) {
     case WATCH_WEAK:
     case WATCH_LONG_WEAK:
     case WATCH_EPHEMERON: weak_clear(i); break;
+    case WATCH_LINK:
+    case WATCH_LONG_LINK: link_clear(i); break;
     case WATCH_QUEUED: watch_cancel(i); break;
     case WATCH_KEPT: kept_remove((uint32_t)w->value); /* fall through */
     default: watch_free(i); break;
   }
 }
 
+/* One that shares its slot has no links in it: the slot is not freed with it. */
+static struct slot slot_of_its_own(const void *p) {
+  struct slot s = slot_find(p);
+  if (s.object != p) s.size = 0;
+  return s;
+}
+
 void weak_object_freed(const void *p) {
+  struct slot s = slot_of_its_own(p);
   watch_lock();
+  links_freed(&s);
   for (uint32_t i; (i = watch_find(p, 0)) != 0;) end_record(i);
   watch_unlock();
 }
 
+/* Links to it hold its old address, hidden or not, and only the program could change that. */
 static void move_record(uint32_t i, const void *q, const struct slot *to) {
   struct watch *w = watch_at(i);
+  if (w->kind == WATCH_LINK || w->kind == WATCH_LONG_LINK) {
+    link_clear(i);
+    return;
+  }
   watch_retarget(i, q, to);
   if (w->kind == WATCH_KEPT) kept_change((uint32_t)w->value, q);
+  if (w->kind == WATCH_TOGGLE && w->value != 0) w->value = (uintptr_t)q;
   if (w->other_state != NULL) atomic_store_relaxed(&w->other->target, (uintptr_t)q);
 }
 
 void weak_object_moved(const void *p, const void *q, const struct slot *to) {
+  struct slot s = slot_of_its_own(p);
   watch_lock();
+  links_moved(&s, to);
   for (uint32_t i; (i = watch_find(p, 0)) != 0;) move_record(i, q, to);
   watch_unlock();
 }
