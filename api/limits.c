@@ -59,11 +59,14 @@ bool pressure_call(size_t bytes_wanted) {
   return f != NULL && !ours;
 }
 
+void (*attended_hook)(void) GC_OWN_DATA;
+
 void limits_attend(void) {
   atomic32_store_relaxed(&pageheap_note, 0);
   cycle_attend();
   uint64_t bytes = cycle_take_pressure();
   if (bytes > 0) pressure_call(bytes);
+  if (attended_hook != NULL) attended_hook();
 }
 
 void limits_fork_child(void) {

@@ -50,6 +50,7 @@ void quarantine_empty(void);
 bool pressure_call(size_t bytes_wanted);
 /* After pageheap_note: a cycle may be due, and the program may have to be told. Stops allowed. */
 void limits_attend(void);
+extern void (*attended_hook)(void); /* called at its end, for a layer that leaves notes, too; set at init, or NULL */
 void limits_fork_child(void);
 
 /* For a fork that the C library does not tell us of: called by the thread that forks, before and, on both sides, after it. If the

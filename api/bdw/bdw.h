@@ -116,23 +116,15 @@ void bdw_debug_judge(void), bdw_debug_tell(void);
 void bdw_roots_gather(void);
 /* kinds.c: in the stop, calls the mark procedures of objects that have turned black. True: they pushed words, so it is called again. */
 bool bdw_kinds_marked(void);
-/* finalize.c and links.c: in the stop, when nothing else turns black by itself. True: words are to be marked, and it is called again. */
-bool bdw_final_marked(void);
-/* links.c: before a stop that may be a cycle's last, right after bdw_lock. */
+/* links.c: before a stop that may be a cycle's last, right after bdw_lock is taken for it. */
 void bdw_final_stopping(void);
-/* finalize.c: the world runs again, right before bdw_unlock. */
-void bdw_final_resumed(bool ended);
+/* finalize.c: the cycle has ended and the world runs again, before bdw_lock is given back. */
+void bdw_final_ended(void);
 /* finalize.c: a cycle is over, no lock is held, the program runs. */
 void bdw_final_over(void);
 
-/* Finalizers of programs run, or their notifier is called, in a thread of theirs that calls for memory or collects, when it
- * holds nothing of ours: the slow paths of the calls that allocate, and GC_gcollect at its end, poll. bdw_final_init makes sure
- * that nobody else runs them. (finalize.c) */
-extern atomic_u32 bdw_final_due; /* [A] 1: there is something for bdw_final_attend to do */
-void bdw_final_attend(void);
-GC_INLINE void bdw_final_poll(void) {
-  if (GC_UNLIKELY(atomic32_load_relaxed(&bdw_final_due) != 0)) bdw_final_attend();
-}
-void bdw_final_init(void);
+/* Finalizers of programs run, or their notifier is called, in a thread of theirs that holds nothing of ours: in the slow path of
+ * an allocation, and at the end of each call that collects, which calls the first. Nobody else runs them, after the second. */
+void bdw_final_attend(void), bdw_final_init(void);
 
 #endif

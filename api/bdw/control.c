@@ -3,14 +3,15 @@
  *   wanted    GC_dont_gc, and for those that begin by themselves the stop function, can say no; then the start callback,
  *             in the thread of the program that wants the cycle
  *   began     event START; the rest may come in the collector's own thread
- *   stopping  bdw_lock is taken, event PRE_STOP_WORLD; the world stops
+ *   stopping  bdw_lock is taken, the program is asked about toggle references, event PRE_STOP_WORLD; the world stops
  *   gathering events POST_STOP_WORLD, MARK_START; what the program pushes becomes roots. An attempt that took too long goes
  *             to resuming and comes again.
- *   marked    kinds, the library's own weak references and finalizers, this one's, until none wants more marked
+ *   marked    kinds, links and finalizers (gc/verdict.h), until none wants more marked
  *   judged    event MARK_END
  *   resuming  event PRE_START_WORLD
- *   resumed   POST_START_WORLD, RECLAIM_START, RECLAIM_END, END: sweeping is left to whoever allocates. bdw_lock is given back.
- *   over      finalizers */
+ *   resumed   POST_START_WORLD, RECLAIM_START, RECLAIM_END, END: sweeping is left to whoever allocates. The program is told
+ *             what is going to be finalized; bdw_lock is given back.
+ *   over      finalizers are due; they run at the end of calls that collect, or with an allocation */
 #include "api/bdw/control.h"
 
 #include "alloc/pageheap.h"
@@ -68,6 +69,7 @@ static void on_began(void) {
 
 static void on_stopping(void) {
   bdw_lock_for_stop();
+  bdw_final_stopping();
   tell(GC_EVENT_PRE_STOP_WORLD);
 }
 
@@ -79,7 +81,7 @@ static void on_gathering(void) {
 }
 
 /* What one of them wants marked may concern those before it, so they are asked again first. */
-static bool on_marked(void) { return bdw_kinds_marked() || verdict_marked() || bdw_final_marked(); }
+static bool on_marked(void) { return bdw_kinds_marked() || verdict_marked(); }
 
 static void on_judged(void) {
   if (control.judged != NULL) control.judged();
@@ -114,6 +116,7 @@ static void print_stats(void) {
 static void on_resumed(bool ended) {
   tell(GC_EVENT_POST_START_WORLD);
   if (ended) {
+    bdw_final_ended();
     bdw_count_cycle();
     tell(GC_EVENT_RECLAIM_START);
     tell(GC_EVENT_RECLAIM_END);
@@ -156,6 +159,7 @@ void bdw_init(void) {
   if (!atomic32_cas(&control.made, 0, 1)) return;
   set_hooks();
   bdw_threads_init();
+  bdw_final_init();
   env_read(ENV_LOAD);
   params_take();
 }
@@ -205,7 +209,9 @@ static void release_excess(void) {
 
 void GC_gcollect_and_unmap(void) {
   if (in_cycle) bdw_unsupported("GC_gcollect_and_unmap", not_here);
-  if (may_collect()) gc_release_memory();
+  if (!may_collect()) return;
+  gc_release_memory();
+  bdw_final_attend();
 }
 
 int GC_try_to_collect(GC_stop_func stop) {
@@ -213,10 +219,11 @@ int GC_try_to_collect(GC_stop_func stop) {
   if (!may_collect() || stop() != 0) return 0;
   if (GC_get_force_unmap_on_gcollect()) {
     gc_release_memory();
-    return 1;
+  } else {
+    gc_collect();
+    release_excess();
   }
-  gc_collect();
-  release_excess();
+  bdw_final_attend();
   return 1;
 }
 

@@ -6,6 +6,9 @@
  * when a finalizer is registered, whether it is one of the `unreachable` kind or one without order. */
 #include "api/bdw/finalize.h"
 
+#include <errno.h>
+
+#include "alloc/pageheap.h"
 #include "api/bdw/params.h"
 #include "api/object.h"
 #include "gc/finalize.h"
@@ -14,9 +17,9 @@
 
 int GC_finalize_on_demand;
 GC_finalizer_notifier_proc GC_finalizer_notifier;
-atomic_u32 bdw_final_due GC_OWN_DATA;
 
 static struct {
+  atomic_u32 due;               /* [A] 1: there is something for bdw_final_attend to do */
   GC_await_finalize_proc await; /* written under bdw_lock; NULL: none */
   atomic_u32 told;              /* [A] generation of the last cycle that was attended to */
   atomic_word stuck;            /* [A] objects that wait for each other, as last warned of */
@@ -25,9 +28,13 @@ static struct {
 /* [own] The frame in which this thread runs finalizers, NULL: it does not; and how often it did not run others in there. */
 static GC_TLS char *running;
 static GC_TLS unsigned skipped;
-#define PATIENCE 1000 /* times */
+#define PATIENCE 50 /* times, about one per cycle */
 
-void bdw_final_init(void) { options.finalizers = 1; } /* by hand: the thread of gc/finalize.c does not exist */
+/* By hand: the thread of gc/finalize.c does not exist. */
+void bdw_final_init(void) {
+  options.finalizers = 1;
+  attended_hook = bdw_final_attend;
+}
 
 /* ---- registering ---- */
 
@@ -116,8 +123,8 @@ void GC_finalize_all(void) {
 
 /* ---- after a cycle ---- */
 
-void bdw_final_resumed(bool ended) {
-  if (!ended || final.await == NULL) return;
+void bdw_final_ended(void) {
+  if (final.await == NULL) return;
   for (void *object; (object = finalize_next_new()) != NULL;) final.await(object);
 }
 
@@ -130,12 +137,17 @@ static uint64_t stuck_now(void) {
   return n;
 }
 
+static void set_due(void) {
+  atomic32_store_relaxed(&final.due, 1);
+  atomic32_store_relaxed(&pageheap_note, 1); /* for the slow path */
+}
+
 /* Whoever ran the cycle may be a thread of ours, and whoever waited for it may be in the middle of anything: the next that asks
  * for memory attends. Once per cycle. */
 void bdw_final_over(void) {
   unsigned cycle = atomic32_load_relaxed(&heap.gen);
   bool due = GC_should_invoke_finalizers() || stuck_now() > atomic_load_relaxed(&final.stuck);
-  if (due && atomic32_swap(&final.told, cycle) != cycle) atomic32_store_relaxed(&bdw_final_due, 1);
+  if (due && atomic32_swap(&final.told, cycle) != cycle) set_due();
 }
 
 static void warn_of_cycles(void) {
@@ -145,11 +157,7 @@ static void warn_of_cycles(void) {
   atomic_store_relaxed(&final.stuck, stuck);
 }
 
-/* In a finalizer this thread runs no other one; it goes on with the rest after that. */
-void bdw_final_attend(void) {
-  if (GC_finalize_on_demand == 0 && is_running()) return;
-  if (!atomic32_cas(&bdw_final_due, 1, 0)) return;
-  warn_of_cycles();
+static void run_or_notify(void) {
   GC_finalizer_notifier_proc notify = GC_finalizer_notifier;
   if (GC_finalize_on_demand == 0)
     GC_invoke_finalizers();
@@ -157,14 +165,22 @@ void bdw_final_attend(void) {
     notify();
 }
 
-bool bdw_final_marked(void) { return verdict_marked(); }
+/* In a finalizer this thread runs no other one; it goes on with the rest after that. */
+void bdw_final_attend(void) {
+  if (atomic32_load_relaxed(&final.due) == 0 || (GC_finalize_on_demand == 0 && is_running())) return;
+  if (!atomic32_cas(&final.due, 1, 0)) return;
+  int saved = errno;
+  warn_of_cycles();
+  run_or_notify();
+  errno = saved;
+}
 
 /* ---- settings ---- */
 
 /* What waits since it was on demand does not wait for another cycle. */
 void GC_set_finalize_on_demand(int on) {
   GC_finalize_on_demand = on;
-  if (on == 0 && GC_should_invoke_finalizers()) atomic32_store_relaxed(&bdw_final_due, 1);
+  if (on == 0 && GC_should_invoke_finalizers()) set_due();
 }
 int GC_get_finalize_on_demand(void) { return GC_finalize_on_demand; }
 
