@@ -22,6 +22,8 @@
 #include "api/bdw/debug.h"
 #include "api/bdw/control.h"
 #include "api/bdw/env.h"
+#include "api/bdw/finalize.h"
+#include "api/bdw/links.h"
 #include "api/bdw/misc.h"
 #include "api/bdw/params.h"
 #include "api/bdw/stats.h"
