@@ -192,7 +192,7 @@ const char *watch_check(void) {
     if (w->kind == WATCH_CANCELLED) continue;
     if (!is_found(i)) return "a record of an object is not found by its address";
     if (!is_marked(w->state)) return "a record outlived its object";
-    if (!is_marked(w->other_state)) return "a record outlived its weak reference, or what its link is in";
+    if (!is_marked(w->other_state)) return "a record outlived its weak reference, or what its link lies in";
     if (w->state != NULL && slot_find(w->object).state != w->state) return "a record names another slot's byte";
     if (w->state != NULL && !page_is_watched(slot_find(w->object).page))
       return "an object with a record is in a span that has none";

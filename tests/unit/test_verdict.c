@@ -83,7 +83,7 @@ START_TEST(checker_fires) {
   expect("a record outlived its object", watch_check);
   *s.state = (unsigned char)colour;
   *h.state = 0;
-  expect("a record outlived its weak reference", watch_check);
+  expect("a record outlived its weak reference, or what its link lies in", watch_check);
   *h.state = (unsigned char)colour;
   r->state = other.state;
   expect("a record names another slot's byte", watch_check);
