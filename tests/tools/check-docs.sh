@@ -1,7 +1,7 @@
 #!/bin/sh
 # check-docs.sh - keeps prose true: paths named in docs and comments exist, every cited INV- id is defined
 # in docs/invariants.md and every defined one is cited in code, and each source file is in docs/README.md. docs/bdw.md names
-# only functions that the drop-in exports, and lists those that warn, no more and no fewer.
+# only functions that the drop-in exports, lists those that warn, no more and no fewer, and every variable with an effect.
 set -eu
 cd "$(dirname "$0")/../.."
 bad=0
@@ -30,5 +30,8 @@ done
 warns=$(grep -ohE 'bdw_unsupported\("[A-Za-z0-9_]+"' api/bdw/*.c | sed 's/.*"\(.*\)"/\1/' | sort -u)
 listed=$(sed -n '/<!-- warns -->/,/<!-- \/warns -->/p' docs/bdw.md | grep -oE '^\| `[A-Za-z0-9_]+`' | tr -d '|` ' | sort -u)
 [ "$warns" = "$listed" ] || { echo "docs/bdw.md does not list what warns: code has" $warns "- the page" $listed; bad=1; }
+for name in $(sed -n 's/^ *{"\(GC_[A-Z_]*\)", \(SWITCH\|SIZE\),.*/\1/p' api/bdw/env.c); do
+  grep -q "\`$name\`" docs/bdw.md || { echo "docs/bdw.md does not name the variable $name"; bad=1; }
+done
 [ "$bad" = 0 ] && echo "docs: ok"
 exit "$bad"
