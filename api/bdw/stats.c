@@ -1,21 +1,19 @@
-/* stats.c - how much memory there is and how often it was collected, in the other library's terms, and the dumps.
+/* stats.c - how much memory there is and how often it was collected, in the other library's terms.
  * Owns:     GC_gc_no, GC_non_gc_bytes, and what was counted when the last cycle ended.
  * Promises: getters work in callbacks too, also in a stop, but for those that take the allocation lock there as well
- *           (GC_get_heap_usage_safe, GC_get_prof_stats) and the dumps.
+ *           (GC_get_heap_usage_safe, GC_get_prof_stats).
  * Costs:    GC_get_gc_no one load; heap sizes one lock; bytes allocated a walk over the counts of all span classes, under
  *           a microsecond for each thread. */
 #include "api/bdw/stats.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "alloc/inside.h"
 #include "alloc/pageheap.h"
 #include "alloc/sizeclass.h"
-#include "api/bdw/misc.h"
+#include "api/bdw/params.h"
 #include "api/stats.h"
 #include "gc/cycle.h"
-#include "gc_frag.h"
 
 GC_word GC_gc_no, GC_non_gc_bytes;
 
@@ -149,8 +147,6 @@ struct GC_prof_stats_s {
   GC_word obtained_from_os_bytes;
 };
 
-int GC_get_parallel(void);
-
 static struct GC_prof_stats_s prof_stats(void) {
   struct memory m = memory_now();
   struct stats_bytes now = bytes_now();
@@ -202,76 +198,4 @@ void GC_start_performance_measurement(void) {
 unsigned long GC_get_full_gc_total_time(void) {
   if (atomic32_load_relaxed(&counts.measuring) == 0) return 0;
   return since(stopped_ns(), &counts.measured_from) / 1000000;
-}
-
-/* ---- dumps ---- */
-
-static void print_memory(void) {
-  struct memory m = memory_now();
-  GC_printf("heap: %lu bytes resident, %lu of them free; %lu given back or never touched\n", (unsigned long)m.heap,
-            (unsigned long)m.free, (unsigned long)m.unmapped);
-  GC_printf("allocated: %lu bytes in all, %lu since the last collection\n", (unsigned long)GC_get_total_bytes(),
-            (unsigned long)GC_get_bytes_since_gc());
-}
-
-static void print_class(const struct gc_frag_class *c, const char *what) {
-  if (c->spans == 0) return;
-  GC_printf("%-10s %8lu %10lu %12lu %14lu %14lu\n", what, (unsigned long)c->size, (unsigned long)c->spans,
-            (unsigned long)c->objects, (unsigned long)c->live_bytes, (unsigned long)c->free_bytes);
-}
-
-/* NULL when the system refuses the memory, which is too much for a small stack. */
-static struct gc_frag *read_frag(void) {
-  struct gc_frag *frag = malloc(sizeof *frag);
-  if (frag != NULL) gc_read_frag(frag);
-  return frag;
-}
-
-void GC_dump_named(const char *name) {
-  struct gc_frag *frag = read_frag();
-  if (name != NULL)
-    GC_printf("*** dump %s\n", name);
-  else
-    GC_printf("*** dump of collection %lu\n", (unsigned long)GC_get_gc_no());
-  print_memory();
-  if (frag == NULL) return;
-  GC_printf("%-10s %8s %10s %12s %14s %14s\n", "kind", "size", "blocks", "objects", "bytes", "free bytes");
-  for (unsigned i = 0; i < GC_FRAG_CLASSES; i++)
-    print_class(&frag->by_class[i], i % 2 == 0 ? "scanned" : "pointerfree");
-  print_class(&frag->total, "all");
-  free(frag);
-}
-
-/* The lock is not held: nothing here needs it, and writing may take long. */
-void GC_dump(void) { GC_dump_named(NULL); }
-
-/* A chunk is what the heap grows by. */
-static void print_chunk(uint32_t page) {
-  unsigned used = 0, first = 0;
-  for (uint32_t i = page; i < page + CHUNK_PAGES; i++) {
-    uint64_t d = page_desc(i);
-    used += d != 0;
-    first += desc_is_first(d);
-  }
-  GC_printf("section from %p to %p: %u blocks in %u of %u pages\n", (void *)page_address(page),
-            (void *)(page_address(page) + CHUNK_SIZE), first, used, (unsigned)CHUNK_PAGES);
-}
-
-void GC_dump_regions(void) {
-  runtime_ensure_init();
-  uint32_t pages = (uint32_t)(atomic_load_acquire(&heap.limit) >> PAGE_SHIFT);
-  for (uint32_t page = 0; page + CHUNK_PAGES <= pages; page += CHUNK_PAGES) print_chunk(page);
-}
-
-/* There are no lists of free objects here, but places for them: how many. kind: 0 pointer-free, else scanned. */
-void GC_print_free_list(int kind, size_t granules) {
-  size_t size = granules * 16;
-  if (size == 0 || size > SMALL_MAX) return;
-  struct gc_frag *frag = read_frag();
-  if (frag == NULL) return;
-  unsigned sc = span_class(size_class_by_table(size), kind == 0 ? NOSCAN : 0);
-  const struct gc_frag_class *c = &frag->by_class[sc];
-  GC_printf("free objects of %lu bytes, kind %d: %lu\n", (unsigned long)c->size, kind,
-            (unsigned long)(c->slots - c->objects));
-  free(frag);
 }

@@ -27,8 +27,4 @@ BDW_EXPORT void GC_incr_bytes_allocd(size_t bytes), GC_incr_bytes_freed(size_t b
 BDW_EXPORT void GC_start_performance_measurement(void);
 BDW_EXPORT unsigned long GC_get_full_gc_total_time(void);
 
-/* To the standard output, as there. Not for callbacks. */
-BDW_EXPORT void GC_dump(void), GC_dump_named(const char *name), GC_dump_regions(void);
-BDW_EXPORT void GC_print_free_list(int kind, size_t granules);
-
 #endif

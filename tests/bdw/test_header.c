@@ -21,6 +21,7 @@
 #include "api/bdw/bdw.h"
 #include "api/bdw/debug.h"
 #include "api/bdw/control.h"
+#include "api/bdw/dump.h"
 #include "api/bdw/env.h"
 #include "api/bdw/finalize.h"
 #include "api/bdw/links.h"

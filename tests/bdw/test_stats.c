@@ -258,6 +258,14 @@ END_TEST
 
 /* ---- dumps ---- */
 
+enum { LINKS = 200 };
+static void *links[LINKS];
+
+static void finalizer(void *object, void *data) {
+  (void)object;
+  (void)data;
+}
+
 static int dump(void) {
   only_forced_cycles();
   make_objects(1000);
@@ -265,6 +273,13 @@ static int dump(void) {
   GC_dump_named("after the objects");
   GC_dump_regions();
   GC_print_free_list(GC_I_NORMAL, 2);
+  GC_register_finalizer(keep[0], finalizer, NULL, NULL, NULL);
+  for (size_t i = 0; i < LINKS; i++) {
+    links[i] = (void *)GC_HIDE_POINTER(keep[i]);
+    if (GC_general_register_disappearing_link(&links[i], keep[i]) != GC_SUCCESS) return 1;
+  }
+  GC_dump_finalization();
+  printf("%p\n", keep[0]);
   return 0;
 }
 
@@ -285,6 +300,10 @@ START_TEST(dumps_tell) {
   REQUIRE_MSG(objects >= 1000, "%lu objects", objects);
   REQUIRE(strstr(p.out, "section from 0x") != NULL);
   REQUIRE(number_after(p.out, "free objects of ") == 32);
+  REQUIRE(probe_lines(p.out, "disappearing link: 0x") == LINKS);
+  REQUIRE(probe_lines(p.out, "finalizable object: 0x") == 1);
+  const char *object = strrchr(p.out, 'x'), *finalizable = strstr(p.out, "finalizable object: 0x");
+  REQUIRE_MSG(strncmp(object, strchr(finalizable, 'x'), strlen(object)) == 0, "not of that object: %s", p.out);
 }
 END_TEST
 
