@@ -24,7 +24,8 @@
  *    stop: a thread that has not noticed claims slots of a colour that is white by now, which is allowed.
  *  2 Arm.     Write tracking starts (gc/remark).
  *  3 Hints.   Words of data and stacks, read while the program changes them: where to start, not the truth.
- *  4 Mark     from there, and from what is known of ephemerons and finalizers then.
+ *  4 Mark     from there, and from what is known of ephemerons and finalizers then; in between a stop without marking, for hints
+ *    that the program itself gives.
  *  5 Clean.   Pages written since are armed again and their black objects scanned again, until few are left.
  *  6 Stop.    Roots, the last dirty pages, fresh spans, and what they lead to. When that takes longer than
  *    GC_MAX_PAUSE_US the world runs again, what is known is marked beside it, and 5 and 6 are repeated; the last
@@ -55,6 +56,7 @@
 #include "gc/remark.h"
 #include "gc/roots.h"
 #include "gc/trace.h"
+#include "gc/traced.h"
 #include "gc/verdict.h"
 #include "gc/verify.h"
 #include "gc/watch.h"
@@ -327,9 +329,10 @@ static void account(void) {
   if (mark_bytes() >= MIB) atomic_store_relaxed(&cycle.mark_ns_per_mib, (before + ns / (mark_bytes() / MIB)) / 2);
 }
 
-/* What a finalizer will be given stays, with all it refers to. */
+/* What traced objects name, and what a finalizer will be given, stays, with all it refers to. The second decides what dies, so
+ * the first comes to its end before each of its steps. */
 static void ask_hook(void) {
-  while (cycle_marked_hook != NULL && cycle_marked_hook()) {
+  while (traced_marked() || (cycle_marked_hook != NULL && cycle_marked_hook())) {
     roots_seal();
     mark_phase(cycle.current.markers, UINT64_MAX);
     mark_finish();
@@ -342,7 +345,9 @@ static void end_and_resume(uint64_t stopped_at) {
   ask_hook();
   if (cycle.current.beside && dirty_works()) check_everything(remark_check);
   check_everything(mark_verify);
+  check_everything(traced_check);
   if (cycle_judged_hook != NULL) cycle_judged_hook();
+  traced_judged();
   make_marks_the_truth();
   check_everything(heapcheck);
   check_everything(watch_check);
@@ -372,6 +377,7 @@ static void run_stopped(char *sp, void *arg) {
   stop_and_gather(sp, markers == 1);
   at[AT_STOPPED] = os_now_ns();
   exchange_colours();
+  traced_gather();
   blacken_caches();
   cycle.current.markers = markers = mark_begin(markers);
   enter(PHASE_MARK);
@@ -417,6 +423,21 @@ static void mark_beside(void) {
   do mark_phase(pacer_markers(&cycle.pacer, os_cpu_count()), UINT64_MAX);
   while (assist_has_left());
   if (!mark_phase_done()) mark_finish();
+}
+
+/* A stop without marking, for hints that the program gives only while it is stopped (gc/traced.h): what an interpreter has on its
+ * own stack alone would be marked in the last stop else. */
+static void hint_stopped(void) {
+  if (!roots_wants_hint_stop()) return;
+  uint64_t start = os_now_ns();
+  char here;
+  if (cycle_stopping_hook != NULL) cycle_stopping_hook();
+  world_stop(&here, true);
+  roots_hint_stopped();
+  resume(false);
+  record_pause(os_now_ns() - start);
+  roots_seal();
+  mark_beside();
 }
 
 static bool fits_stops(uint64_t pages, unsigned stops) {
@@ -536,6 +557,7 @@ static bool stop_and_finish(unsigned attempt) {
   /* Where stopping alone takes longer than the budget, each try must still get on. */
   uint64_t deadline = max_size(start + budget * 3 / 4, cycle.current.at[AT_STOPPED] + budget / 4);
   if (last) deadline = UINT64_MAX;
+  traced_gather();
   blacken_caches();
   cycle.current.markers = markers;
   bool done = mark_the_rest(markers, deadline);
@@ -564,6 +586,7 @@ static void run_beside(enum cycle_reason reason) {
     roots_hint(reason == CYCLE_HEAP);
     enter(PHASE_MARK);
     mark_beside();
+    hint_stopped();
     verdict_beside(mark_beside);
     little_left = clean();
   }

@@ -3,6 +3,7 @@
 
 #include "alloc/cache.h"
 #include "gc/kept.h"
+#include "gc/traced.h"
 #include "runtime/images.h"
 #include "runtime/lock.h"
 #include "runtime/meta.h"
@@ -27,12 +28,15 @@ static struct {
   atomic_word next;    /* [A] the next piece to take */
   uint64_t bytes, stack_bytes;
   char *sp;   /* the stopper's stack */
+  bool copy;  /* [STW] ranges of the program are read at once: they need not be there later */
   bool brief; /* for world_stop */
   struct lock lock;
-  struct table user; /* [L:ROOTS; STW] registered ranges */
+  struct table user;     /* [L:ROOTS; STW] registered ranges */
+  struct table excluded; /* [L:ROOTS; STW] of these and of data: not to be read */
 } roots GC_OWN_DATA = {.lock = LOCK_INIT(ROOTS)};
 
 void (*roots_program_hook)(void) GC_OWN_DATA;
+bool (*roots_program_speaks)(void) GC_OWN_DATA;
 
 static bool table_add(struct table *t, struct range r) {
   if (t->count == t->room) {
@@ -73,6 +77,24 @@ static void add_range(void *arg, struct range r) {
   }
 }
 
+/* Calls f for the parts of r that are not excluded. Under the lock, or in the stop. */
+static void readable_parts(struct range r, void (*f)(void *arg, struct range part)) {
+  while (r.lo < r.hi) {
+    struct range hole = {r.hi, r.hi}; /* the first one */
+    for (size_t i = 0; i < roots.excluded.count; i++) {
+      struct range e = roots.excluded.at[i];
+      if (e.hi > r.lo && e.lo < hole.lo) hole = e;
+    }
+    if (hole.lo > r.lo) f(NULL, (struct range){r.lo, hole.lo});
+    r.lo = hole.hi;
+  }
+}
+
+static void add_data(void *unused, struct range r) {
+  (void)unused;
+  readable_parts(r, add_range);
+}
+
 static void add_thread(struct thread *t) {
   uint64_t before = roots.bytes;
   if (t->state == THREAD_DEAD) return;
@@ -104,17 +126,15 @@ void roots_stop_and_gather(char *sp, bool brief) {
   roots.sp = sp;
   roots.brief = brief;
   begin_list();
-  images_stop_and_walk(on_locked_images, add_range, NULL);
+  images_stop_and_walk(on_locked_images, add_data, NULL);
   for (struct thread *t = threads_first(); t != NULL; t = threads_next(t)) add_thread(t);
   uint64_t before = roots.bytes;
   stacks_walk_left(add_range, NULL);
   roots.stack_bytes += roots.bytes - before;
-  for (size_t i = 0; i < roots.user.count; i++) add_range(NULL, roots.user.at[i]);
+  for (size_t i = 0; i < roots.user.count; i++) add_data(NULL, roots.user.at[i]);
   kept_roots(false, add_range, NULL);
   if (roots_program_hook != NULL) roots_program_hook();
 }
-
-void roots_add_range(struct range r) { add_range(NULL, r); }
 
 /* ---- what a word is ---- */
 
@@ -187,8 +207,9 @@ struct root_place roots_place(const char *at) {
 
 /* ---- hints ---- */
 
-#define HINT_BYTES (64 * MIB) /* read at most: the loader's lock is held meanwhile */
-#define HINT_STACK (64 * KIB) /* of a thread that was never stopped */
+#define HINT_BYTES (64 * MIB)  /* read at most: the loader's lock is held meanwhile */
+#define HINT_STOPPED (4 * MIB) /* the same while the program waits: 1 ms */
+#define HINT_STACK (64 * KIB)  /* of a thread that was never stopped */
 
 static GC_NO_SANITIZE void hint_words(const char *lo, const char *hi) {
   for (; lo < hi; lo += sizeof(uintptr_t)) {
@@ -204,6 +225,13 @@ static void hint_range(void *unused, struct range r) {
   size_t room = HINT_BYTES - min_size(HINT_BYTES, roots.bytes), n = min_size((size_t)(r.hi - r.lo), room);
   roots.bytes += n;
   hint_words(r.lo, r.lo + round_down(n, sizeof(uintptr_t)));
+}
+
+static void hint_data(void *unused, struct range r) {
+  (void)unused;
+  lock_acquire(&roots.lock);
+  readable_parts(r, hint_range);
+  lock_release(&roots.lock);
 }
 
 /* Through the kernel: a thread that ended without telling us may have no stack any more. */
@@ -223,17 +251,35 @@ static void hint_stack(const struct thread *t) {
 
 void roots_hint(bool stacks) {
   begin_list();
-  images_stop_and_walk(NULL, hint_range, NULL);
+  images_stop_and_walk(NULL, hint_data, NULL);
   threads_lock(); /* no thread on the list has given its stack back */
   for (struct thread *t = threads_first(); stacks && t != NULL; t = threads_next(t))
     if (t->state == THREAD_RUNNING) hint_stack(t);
   threads_unlock();
   if (stacks) stacks_hint(hint_copied, NULL);
   lock_acquire(&roots.lock); /* nor the program its range */
-  for (size_t i = 0; i < roots.user.count; i++) hint_range(NULL, roots.user.at[i]);
+  for (size_t i = 0; i < roots.user.count; i++) readable_parts(roots.user.at[i], hint_range);
   lock_release(&roots.lock);
   kept_roots(true, add_range, NULL);
   roots_seal();
+}
+
+void roots_add_range(struct range r) {
+  if (roots.copy)
+    hint_range(NULL, r);
+  else
+    add_range(NULL, r);
+}
+
+bool roots_wants_hint_stop(void) { return traced_any() || (roots_program_speaks != NULL && roots_program_speaks()); }
+
+void roots_hint_stopped(void) {
+  begin_list();
+  roots.bytes = HINT_BYTES - HINT_STOPPED;
+  roots.copy = true;
+  if (roots_program_hook != NULL) roots_program_hook();
+  roots.copy = false;
+  traced_hint();
 }
 
 void roots_discard(void) { atomic_store_relaxed(&roots.next, roots.pieces.count); }
@@ -263,11 +309,27 @@ bool roots_take(struct range *piece) {
 uint64_t roots_bytes(void) { return roots.bytes; }
 uint64_t roots_stack_bytes(void) { return roots.stack_bytes; }
 
-bool roots_add(char *lo, char *hi) {
+static bool has(const struct table *t, struct range r) {
+  size_t i = 0;
+  while (i < t->count && (t->at[i].lo != r.lo || t->at[i].hi != r.hi)) i++;
+  return i < t->count;
+}
+
+static bool add_to(struct table *t, struct range r, bool once) {
   lock_acquire(&roots.lock);
-  bool ok = table_add(&roots.user, (struct range){lo, hi});
+  bool ok = (once && has(t, r)) || table_add(t, r);
   lock_release(&roots.lock);
   return ok;
+}
+
+bool roots_add(char *lo, char *hi) { return add_to(&roots.user, (struct range){lo, hi}, false); }
+bool roots_add_once(char *lo, char *hi) { return add_to(&roots.user, (struct range){lo, hi}, true); }
+bool roots_exclude(char *lo, char *hi) { return add_to(&roots.excluded, (struct range){lo, hi}, true); }
+
+void roots_exclude_nothing(void) {
+  lock_acquire(&roots.lock);
+  roots.excluded.count = 0;
+  lock_release(&roots.lock);
 }
 
 void roots_remove(char *lo, char *hi) {

@@ -13,7 +13,14 @@ void roots_stop_and_gather(char *sp, bool brief); /* brief: see world_stop */
 /* Called at the end of the above, in the stop, for what the program itself says is a root: it calls roots_add_range, for words
  * that stay where they are until the world runs again. Set at init, or NULL. */
 extern void (*roots_program_hook)(void);
+/* Whether it will say anything. Set at init when the above is, or NULL. */
+extern bool (*roots_program_speaks)(void);
 void roots_add_range(struct range r);
+
+/* For a stop in the middle of a cycle beside the program: what the above has to say, and what traced objects name (gc/traced.h),
+ * as words that are marked beside the program once it runs again. wanted: there may be such words. */
+bool roots_wants_hint_stop(void);
+void roots_hint_stopped(void);
 
 /* Then: single words, and the end of the list. More words may follow, and another end: then only they are handed out. */
 void roots_add_word(void *unused, const void *p);
@@ -49,8 +56,13 @@ bool roots_is_stack(const char *at);
 
 uint64_t roots_bytes(void), roots_stack_bytes(void); /* of the last list */
 
-/* User ranges. add: false when memory is refused. remove: all that lie within [lo, hi). */
-bool roots_add(char *lo, char *hi);
+/* User ranges. add: false when memory is refused; once: not again what is there already, which is looked for. remove: all that lie
+ * within [lo, hi). */
+bool roots_add(char *lo, char *hi), roots_add_once(char *lo, char *hi);
 void roots_remove(char *lo, char *hi);
+
+/* Data of loaded objects and user ranges that are not to be read; false when memory is refused. */
+bool roots_exclude(char *lo, char *hi);
+void roots_exclude_nothing(void);
 
 #endif

@@ -6,6 +6,7 @@
 #include "gc/finalize.h"
 #include "gc/links.h"
 #include "gc/roots.h"
+#include "gc/traced.h"
 #include "gc/weak.h"
 
 #define PLAIN_ROUNDS 3 /* of marking by all markers, before chains are followed by one */
@@ -45,8 +46,13 @@ void verdict_reopen(uint32_t i) {
   if (verdict.listed) push_open(i);
 }
 
+/* Nothing is decided about it here. */
+static bool is_others(const struct watch *w) {
+  return w->kind == WATCH_NONE || w->kind == WATCH_KEPT || w->kind == WATCH_TRACED;
+}
+
 static bool is_settled(const struct watch *w) {
-  if (w->kind == WATCH_NONE || w->kind == WATCH_KEPT || w->kind == WATCH_CANCELLED) return true;
+  if (is_others(w) || w->kind == WATCH_CANCELLED) return true;
   if (w->doomed != NOT_DOOMED) return false;
   if (w->value != 0 && w->asked != watch_cycle()) return false;
   return w->kind == WATCH_QUEUED || (is_marked(w->state) && is_marked(w->other_state));
@@ -65,7 +71,7 @@ static void give_to_closure(uintptr_t word) {
 /* Hands what the record keeps to marking, once per cycle. */
 static void ask(struct watch *w, void (*give)(uintptr_t word)) {
   bool queued = w->kind == WATCH_QUEUED, surely = queued || (w->how & HOW_HELD) != 0;
-  if (w->asked == watch_cycle() || (w->value == 0 && !queued) || w->kind == WATCH_KEPT || w->kind == WATCH_NONE) return;
+  if (is_others(w) || w->asked == watch_cycle() || (w->value == 0 && !queued)) return;
   if (!surely && !(is_marked(w->state) && is_marked(w->other_state))) return;
   w->asked = watch_cycle();
   verdict.asked++;
@@ -161,7 +167,10 @@ static GC_NO_SANITIZE void mark_children(const struct watch *w) {
   struct slot s = slot_find(w->object);
   uintptr_t lo = (uintptr_t)s.object, itself = (w->how & HOW_SELF) != 0 ? 0 : s.size; /* words that do not count */
   if (w->value - lo >= itself) give_plainly(w->value);
-  if (span_class_is_noscan(s.sc)) return;
+  if (span_class_is_noscan(s.sc)) {
+    traced_name_children(&s, itself != 0);
+    return;
+  }
   const struct gc_layout *l = layout_to_read(&s);
   for (size_t i = 0; i < s.size / sizeof(uintptr_t); i++) {
     uintptr_t word = racy_load_word(s.object + i * sizeof(uintptr_t));

@@ -14,14 +14,15 @@
 /* kind               object is              other and value are
  *   WATCH_FINALIZER   to be finalized        -, the argument
  *   WATCH_QUEUED      waiting for its turn   -, the argument; both are roots
- *   WATCH_CANCELLED   none: it was freed     (still linked in the queue)
+ *   WATCH_CANCELLED   none: it was freed     (still linked by next_queued)
  *   WATCH_WEAK        what is referred to    the handle, -; cleared before finalizers are queued
  *   WATCH_LONG_WEAK   the same               the same; cleared when the object is freed
  *   WATCH_EPHEMERON   the key                the handle, the value
  *   WATCH_KEPT        uncollectable          -, its place in gc/kept.h
  *   WATCH_LINK        what is referred to    a word of the program's (gc/links.h), -; cleared as WATCH_WEAK
  *   WATCH_LONG_LINK   the same               the same; cleared as WATCH_LONG_WEAK
- *   WATCH_TOGGLE      what is referred to    -, the object when the reference is a strong one */
+ *   WATCH_TOGGLE      what is referred to    -, the object when the reference is a strong one
+ *   WATCH_TRACED      read by the program    -, what it is to its procedure (gc/traced.h) */
 enum watch_kind {
   WATCH_NONE,
   WATCH_FINALIZER,
@@ -34,6 +35,7 @@ enum watch_kind {
   WATCH_LINK,
   WATCH_LONG_LINK,
   WATCH_TOGGLE,
+  WATCH_TRACED,
   WATCH_KINDS
 };
 
@@ -52,10 +54,10 @@ struct watch {        /* all fields [L:WATCH; STW] */
   uint32_t next;      /* with the same hash, or unused; 0 ends it */
   uint32_t next_open; /* gc/verdict.c: not decided yet in this cycle */
   union {
-    uint32_t next_queued; /* gc/finalize.c */
+    uint32_t next_queued; /* gc/finalize.c, gc/traced.c */
     uint32_t next_link;   /* gc/links.c: with the same hash of the link's address */
   };
-  uint32_t asked;   /* the cycle (watch_cycle) for which value was handed to marking */
+  uint32_t asked;   /* the cycle (watch_cycle) for which value was handed to marking; of traced ones, the stop */
   uint8_t kind;     /* enum watch_kind */
   bool is_open;     /* linked by next_open */
   uint8_t how;      /* enum watch_how */

@@ -73,7 +73,8 @@ static void end_record(uint32_t i) {
     case WATCH_EPHEMERON: weak_clear(i); break;
     case WATCH_LINK:
     case WATCH_LONG_LINK: link_clear(i); break;
-    case WATCH_QUEUED: watch_cancel(i); break;
+    case WATCH_QUEUED:
+    case WATCH_TRACED: watch_cancel(i); break;
     case WATCH_KEPT: kept_remove((uint32_t)w->value); /* fall through */
     default: watch_free(i); break;
   }
