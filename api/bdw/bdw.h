@@ -114,8 +114,6 @@ void bdw_threads_stopped(void), bdw_threads_resuming(void);
 void bdw_debug_judge(void), bdw_debug_tell(void);
 /* roots.c: in the stop, what GC_push_other_roots pushes becomes a root. */
 void bdw_roots_gather(void);
-/* kinds.c: in the stop, calls the mark procedures of objects that have turned black. True: they pushed words, so it is called again. */
-bool bdw_kinds_marked(void);
 /* links.c: before a stop that may be a cycle's last, right after bdw_lock is taken for it. */
 void bdw_final_stopping(void);
 /* finalize.c: the cycle has ended and the world runs again, before bdw_lock is given back. */

@@ -6,7 +6,7 @@
  *   stopping  bdw_lock is taken, the program is asked about toggle references, event PRE_STOP_WORLD; the world stops
  *   gathering events POST_STOP_WORLD, MARK_START; what the program pushes becomes roots. An attempt that took too long goes
  *             to resuming and comes again.
- *   marked    kinds, links and finalizers (gc/verdict.h), until none wants more marked
+ *   marked    objects with mark procedures (gc/traced.h), then links and finalizers (gc/verdict.h), until none wants more marked
  *   judged    event MARK_END
  *   resuming  event PRE_START_WORLD
  *   resumed   POST_START_WORLD, RECLAIM_START, RECLAIM_END, END: sweeping is left to whoever allocates. The program is told
@@ -20,7 +20,6 @@
 #include "api/bdw/stats.h"
 #include "gc/cycle.h"
 #include "gc/roots.h"
-#include "gc/verdict.h"
 #include "gc_alloc.h"
 #include "runtime/options.h"
 #include "runtime/os.h"
@@ -79,9 +78,6 @@ static void on_gathering(void) {
   tell(GC_EVENT_MARK_START);
   bdw_roots_gather();
 }
-
-/* What one of them wants marked may concern those before it, so they are asked again first. */
-static bool on_marked(void) { return bdw_kinds_marked() || verdict_marked(); }
 
 static void on_judged(void) {
   if (control.judged != NULL) control.judged();
@@ -146,7 +142,6 @@ static void set_hooks(void) {
   cycle_began_hook = on_began;
   cycle_stopping_hook = on_stopping;
   roots_program_hook = on_gathering;
-  cycle_marked_hook = on_marked;
   cycle_judged_hook = on_judged;
   cycle_resuming_hook = on_resuming;
   cycle_resumed_hook = on_resumed;

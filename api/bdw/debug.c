@@ -23,6 +23,7 @@
 #include "alloc/walk.h"
 #include "api/bdw/alloc.h"
 #include "api/bdw/misc.h"
+#include "api/bdw/typed.h"
 #include "runtime/os.h"
 #include "runtime/print.h"
 
@@ -138,9 +139,10 @@ void *GC_debug_generic_or_special_malloc(size_t bytes, int kind, const char *fil
   return make(bytes, kind, file, line);
 }
 
-/* The layout that the table describes begins behind the header: scanned as a whole instead. */
+/* The layout that the table describes begins behind the header: the program's mark procedure knows of that. */
 void *GC_debug_gcj_malloc(size_t bytes, void *vtable, const char *file, int line) {
-  void **p = GC_debug_malloc(max_size(bytes, sizeof vtable), file, line);
+  int kind = GC_gcj_debug_kind != 0 ? GC_gcj_debug_kind : KIND_NORMAL;
+  void **p = make(max_size(bytes, sizeof vtable), kind, file, line);
   if (p != NULL) *p = vtable;
   return p;
 }

@@ -25,10 +25,13 @@
 #include "api/bdw/env.h"
 #include "api/bdw/finalize.h"
 #include "api/bdw/links.h"
+#include "api/bdw/kinds.h"
 #include "api/bdw/misc.h"
 #include "api/bdw/params.h"
+#include "api/bdw/roots.h"
 #include "api/bdw/stats.h"
 #include "api/bdw/threads.h"
+#include "api/bdw/typed.h"
 
 #include <dlfcn.h>
 
