@@ -233,6 +233,10 @@ static void name_all(char *start, GC_word descr) {
 
 static void ask(char *object, uintptr_t what) {
   const struct kind *k = &kinds.kind[what];
+  if (k->stride == 0 && !k->add_size) {
+    name_all(object, k->descr);
+    return;
+  }
   size_t size = slot_find(object).size, stride = k->stride != 0 ? k->stride : size;
   GC_word descr = k->descr + (k->add_size ? size : 0);
   for (size_t at = 0; at + stride <= size; at += stride) name_all(object + at, descr);

@@ -1,5 +1,5 @@
 /* roots.c - roots that programs register, and those they push themselves.
- * Owns:     GC_push_other_roots, GC_no_dls, the plausible bounds of the heap.
+ * Owns:     GC_push_other_roots, the plausible bounds of the heap.
  * Promises: what GC_push_other_roots pushes is a root of every cycle. It is called in each stop that may be the cycle's last, and
  *           in a stop in the middle of a cycle beside the program, for hints; never while the program runs.
  * Scans more than was asked for, which is always safe: GC_no_dls and GC_clear_roots leave out no object's data, and a filter
@@ -17,7 +17,6 @@
 static void push_nothing(void) {}
 
 GC_push_other_roots_proc GC_push_other_roots = push_nothing;
-int GC_no_dls;
 void *GC_least_plausible_heap_addr GC_OWN_DATA, *GC_greatest_plausible_heap_addr GC_OWN_DATA;
 
 static bool gathering GC_OWN_DATA; /* [STW] GC_push_other_roots is being called */
@@ -63,8 +62,6 @@ void GC_clear_exclusion_table(void) {
   library_leave();
 }
 
-void GC_set_no_dls(int off) { GC_no_dls = off; }
-int GC_get_no_dls(void) { return GC_no_dls; }
 void GC_register_has_static_roots_callback(GC_has_static_roots_func wanted) { (void)wanted; }
 
 struct look_up {
@@ -135,9 +132,6 @@ void GC_push_conditional(void *lo, void *hi, int all) {
   (void)all;
   if (!push(lo, hi)) bdw_unsupported("GC_push_conditional", where);
 }
-
-/* Records of finalizers lie outside of the heap, and what they keep is marked without. */
-void GC_push_finalizer_structures(void) {}
 
 /* There the object stays and is not read. Here it is: marking beside the program may have come to it before. */
 void GC_set_mark_bit(const void *p) {

@@ -15,9 +15,6 @@ BDW_EXPORT void GC_add_roots(void *lo, void *hi), GC_remove_roots(void *lo, void
 BDW_EXPORT void GC_exclude_static_roots(void *lo, void *hi), GC_clear_exclusion_table(void);
 BDW_EXPORT int GC_is_tmp_root(void *p);
 BDW_EXPORT void GC_register_has_static_roots_callback(GC_has_static_roots_func wanted);
-extern BDW_EXPORT int GC_no_dls;
-BDW_EXPORT void GC_set_no_dls(int off);
-BDW_EXPORT int GC_get_no_dls(void);
 
 /* Called in stops, for the roots that only the program knows. Programs assign to it. */
 extern BDW_EXPORT GC_push_other_roots_proc GC_push_other_roots;
@@ -27,7 +24,6 @@ BDW_EXPORT GC_push_other_roots_proc GC_get_push_other_roots(void);
 /* For that procedure, and for mark procedures. The range must stay as it is until the world runs again. */
 BDW_EXPORT void GC_push_all(void *lo, void *hi), GC_push_all_eager(void *lo, void *hi);
 BDW_EXPORT void GC_push_conditional(void *lo, void *hi, int all);
-BDW_EXPORT void GC_push_finalizer_structures(void);
 BDW_EXPORT void GC_set_mark_bit(const void *p), GC_clear_mark_bit(const void *p);
 BDW_EXPORT int GC_is_marked(const void *p);
 
