@@ -109,7 +109,7 @@ END_TEST
 /* ---- mark procedures ---- */
 
 enum { ENV = 4321 };
-static unsigned calls, not_asked;
+static unsigned calls;
 static void *beyond; /* not in the object, and not in memory that is scanned for itself */
 
 /* The words of odd numbers, and one that is elsewhere. */
@@ -224,7 +224,9 @@ static int count_dying(void *object) {
   void **p = object;
   REQUIRE(GC_base(p[0]) == p[0]); /* what it leads to is there */
   dying++;
-  return stay-- > 0;
+  if (stay == 0) return 0;
+  stay--;
+  return 1;
 }
 
 static HELPER void make_dying(int kind) {

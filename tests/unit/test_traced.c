@@ -187,9 +187,9 @@ static HELPER void make_ordered(void) {
   void *inner = gc_alloc(64);
   struct node *outer = new_traced(inner, NULL), *self = new_traced(NULL, NULL);
   self->named = self;
-  REQUIRE(gc_set_finalizer(inner, note_turn, (void *)0));
-  REQUIRE(gc_set_finalizer(outer, note_turn, (void *)1));
-  REQUIRE(gc_set_finalizer(self, note_turn, (void *)2));
+  REQUIRE(gc_set_finalizer(inner, note_turn, (void *)0) == 0);
+  REQUIRE(gc_set_finalizer(outer, note_turn, (void *)1) == 0);
+  REQUIRE(gc_set_finalizer(self, note_turn, (void *)2) == 0);
 }
 
 START_TEST(ordered_finalizers_know_what_is_named) {
