@@ -110,12 +110,14 @@ END_TEST
 
 enum { ENV = 4321 };
 static unsigned calls;
-static void *beyond; /* not in the object, and not in memory that is scanned for itself */
+static size_t smallest; /* object that was asked */
+static void *beyond;    /* not in the object, and not in memory that is scanned for itself */
 
 /* The words of odd numbers, and one that is elsewhere. */
 static struct GC_ms_entry *mark_odd(GC_word *object, struct GC_ms_entry *top, struct GC_ms_entry *limit, GC_word env) {
   calls++;
   REQUIRE(env == ENV && GC_is_marked(object) && GC_size(object) >= WORDS * sizeof(void *) && GC_base(object) == object);
+  if (GC_size(object) < smallest) smallest = GC_size(object);
   for (size_t i = 1; i < WORDS; i += 2) top = GC_MARK_AND_PUSH((void *)object[i], top, limit, NULL);
   return GC_mark_and_push(reveal(hide(beyond)), top, limit, NULL);
 }
@@ -146,8 +148,9 @@ START_TEST(freed_and_resized_objects) {
   for (size_t i = N / 2; i < N; i++) REQUIRE((held[i] = GC_realloc(held[i], 4000)) != NULL);
   collect();
   calls = 0;
+  smallest = SIZE_MAX;
   collect();
-  REQUIRE_MSG(calls >= N / 2 && calls <= N, "%u calls for %d objects", calls, N / 2);
+  REQUIRE_MSG(calls >= N / 2 && smallest >= 4000, "%u calls, one of them for an object of %zu bytes", calls, smallest);
   REQUIRE_MOSTLY_GONE(left, N / 2 * (WORDS / 2));
   REQUIRE_LEFT(left + N / 2 * (WORDS / 2), N / 2 * (WORDS / 2));
 }
@@ -253,7 +256,7 @@ START_TEST(disclaim_procedures) {
   stay = 0;
   collect();
   GC_invoke_finalizers();
-  REQUIRE_MSG(dying >= 2 * first, "%u, then %u", first, dying - first);
+  REQUIRE_MSG((dying - first) * 100 >= first * 95, "%u, then %u", first, dying - first);
   REQUIRE_MOSTLY_GONE(gone, N);
 }
 END_TEST
