@@ -254,7 +254,7 @@ void roots_hint(bool stacks) {
   images_stop_and_walk(NULL, hint_data, NULL);
   threads_lock(); /* no thread on the list has given its stack back */
   for (struct thread *t = threads_first(); stacks && t != NULL; t = threads_next(t))
-    if (t->state == THREAD_RUNNING) hint_stack(t);
+    if (t->state == THREAD_RUNNING && !stacks_says_elsewhere(t)) hint_stack(t);
   threads_unlock();
   if (stacks) stacks_hint(hint_copied, NULL);
   lock_acquire(&roots.lock); /* nor the program its range */

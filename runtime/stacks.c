@@ -212,6 +212,8 @@ static char *said_base(const struct thread *t) {
   return base > t->stack_lo && base <= t->stack_base ? NULL : base;
 }
 
+bool stacks_says_elsewhere(const struct thread *t) { return said_base(t) != NULL; }
+
 /* The thread runs on the stack that ends at base, or is about to go there, or is on its way from there and has said nothing
  * yet. True: it is there, and where else it has been is the program's to say (GC_push_other_roots), as with the library that
  * programs know this from. Before or after that, base's whole mapping counts, and what is found by the stack pointer. A

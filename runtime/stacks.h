@@ -26,6 +26,9 @@ void stacks_forget_thread(struct thread *t);
 void stacks_walk_thread(const struct thread *t, stacks_visitor *visit, void *arg);
 void stacks_walk_left(stacks_visitor *visit, void *arg);
 
+/* The program says that t runs on a stack that is not its own (thread.h, said_at). While the program runs: a hint. */
+bool stacks_says_elsewhere(const struct thread *t);
+
 /* While the program runs: about what the second will give. Stops deferred or not a thread of the program. */
 void stacks_hint(stacks_visitor *visit, void *arg);
 

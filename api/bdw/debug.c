@@ -302,12 +302,6 @@ static void run_displaced(void *base, void *data) {
   d->fn((char *)base + HEADER, d->data);
 }
 
-/* finalize.c */
-void GC_register_finalizer(void *, GC_finalization_proc, void *, GC_finalization_proc *, void **);
-void GC_register_finalizer_ignore_self(void *, GC_finalization_proc, void *, GC_finalization_proc *, void **);
-void GC_register_finalizer_no_order(void *, GC_finalization_proc, void *, GC_finalization_proc *, void **);
-void GC_register_finalizer_unreachable(void *, GC_finalization_proc, void *, GC_finalization_proc *, void **);
-
 typedef void registrar(void *obj, GC_finalization_proc fn, void *data, GC_finalization_proc *old_fn, void **old_data);
 
 /* Stands for: the call has refused, and nothing is to be told. */

@@ -3,9 +3,7 @@
 #ifndef HOLDFAST_BDW_DEBUG_H
 #define HOLDFAST_BDW_DEBUG_H
 
-#include "api/bdw/bdw.h"
-
-typedef void (*GC_finalization_proc)(void *obj, void *data);
+#include "api/bdw/finalize.h"
 
 extern BDW_EXPORT size_t GC_debug_header_size;
 BDW_EXPORT size_t GC_get_debug_header_size(void);
