@@ -47,12 +47,13 @@ help:
 	@echo 'make test            installs what is missing, runs all tests and script checks'
 	@echo 'make check           unit and public tests of this BUILD only'
 	@echo 'make check-aarch64   cross-built for aarch64, tests under qemu'
+	@echo 'make bdw             the drop-in libgc.so.1; make check-bdw tests it'
 	@echo 'make check-programs  SQLite, Lua, cJSON and libxml2 on Holdfast; make bench-programs measures them'
 	@echo 'make bdw             libgc.so.1, for programs built for the Boehm collector (docs/bdw.md); make check-bdw tests it'
 	@echo 'make bench           speed against glibc, jemalloc, mimalloc, bdwgc, Go (BENCH_ARGS="--help")'
 	@echo 'make scenarios       the fragmentation laboratory; make scenarios-small runs it, shortened'
 	@echo 'make report          runs the whole laboratory, writes build/report/index.html (experiments/holdfast-lab --help)'
-	@echo 'make install         libraries, headers, manual pages, holdfast.pc under $$DESTDIR$$PREFIX'
+	@echo 'make install         libraries, headers, manual pages, holdfast.pc, holdfast-run under $$DESTDIR$$PREFIX'
 	@echo 'make generate        the generated files: size classes, docs/tuning.md, docs/api.md, manual pages'
 	@echo 'make format          clang-format over all C files'
 	@echo 'make clean           removes build/'
@@ -158,7 +159,7 @@ test: deps
 	@sh tests/tools/test-all.sh
 
 # ---- install ----
-install: all $(LIBHOLDFAST_STATIC_A)
+install: all $(LIBHOLDFAST_STATIC_A) install-bdw
 	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include
 	install -m 644 $(LIBHOLDFAST_STATIC_A) $(DESTDIR)$(PREFIX)/lib/libholdfast.a
 	install -m 755 $(LIBHOLDFAST_SO) $(DESTDIR)$(PREFIX)/lib/libholdfast.so.$(VERSION)

@@ -111,6 +111,7 @@ static struct {
 atomic_word cycle_trigger GC_OWN_DATA = UINT64_MAX;
 void (*cycle_began_hook)(void) GC_OWN_DATA;
 bool (*cycle_wanted_hook)(enum cycle_reason reason) GC_OWN_DATA;
+bool (*cycle_allowed_hook)(void) GC_OWN_DATA;
 void (*cycle_stopping_hook)(void) GC_OWN_DATA;
 bool (*cycle_marked_hook)(void) GC_OWN_DATA;
 void (*cycle_judged_hook)(void) GC_OWN_DATA;
@@ -630,9 +631,14 @@ static bool should_be_beside(enum cycle_reason reason) {
   return is_worth_a_thread() && (reason == CYCLE_HEAP || !threads_is_only_one());
 }
 
+/* CYCLE is held. */
+static bool should_run(enum cycle_reason reason) {
+  return (reason != CYCLE_HEAP || cycle_is_due()) && (cycle_allowed_hook == NULL || cycle_allowed_hook());
+}
+
 static void run_here(enum cycle_reason reason) {
   lock_acquire_stoppable(&cycle.lock);
-  bool run = reason != CYCLE_HEAP || cycle_is_due();
+  bool run = should_run(reason);
   if (run) world_with_spilled_registers(run_stopped, &reason);
   lock_release_stoppable(&cycle.lock);
   if (run && background_is_wanted()) background_wake();
@@ -648,7 +654,7 @@ static void tell_it_is_over(void) {
 void cycle_run_beside(enum cycle_reason reason) {
   workers_start(atomic_load_relaxed(&heap.live));
   lock_acquire_stoppable(&cycle.lock);
-  bool run = reason != CYCLE_HEAP || cycle_is_due();
+  bool run = should_run(reason);
   if (run) run_beside(reason);
   bool wake = run && background_is_wanted();
   lock_release_stoppable(&cycle.lock);

@@ -35,6 +35,8 @@ extern void (*cycle_asked_hook)(void), (*cycle_resuming_hook)(void);
 /* For the same, before a cycle is begun or asked for, while none marks beside the program; no lock is held. False: not now; a
  * CYCLE_HEAP is asked for again when the heap has grown by an eighth. Set at init, or NULL. */
 extern bool (*cycle_wanted_hook)(enum cycle_reason reason);
+/* The same question, with CYCLE held: the answer counts until the cycle has ended. */
+extern bool (*cycle_allowed_hook)(void);
 
 /* For weak references and finalizers (gc/verdict.h): called in the last stop of each cycle, when all that is reachable is
  * black and what is white is about to die (alloc/slotmap.h). True: it has put words on the list of roots

@@ -29,13 +29,14 @@ int GC_dont_gc;
 static GC_TLS bool in_cycle; /* this thread runs one */
 
 static struct {
-  atomic_u32 made;                     /* [A] 1: bdw_init has been called */
-  atomic_u32 called;                   /* [A] 1: GC_init has */
-  atomic_u32 announced;                /* [A] GC_gc_no + 1 of the cycle for which the start callback was called last */
-  bool incremental;                    /* [A] the program asked for it */
-  atomic_word expanded;                /* [A] bytes that it asked for with GC_expand_hp */
-  uint64_t told_size;                  /* [L:CYCLE] of the heap, to GC_on_heap_resize */
-  GC_stop_func stop;                   /* [A] */
+  atomic_u32 made;      /* [A] 1: bdw_init has been called */
+  atomic_u32 called;    /* [A] 1: GC_init has */
+  atomic_u32 begun;     /* [A] cycles begun */
+  atomic_u32 announced; /* [A] of these, or the next one, the last that the start callback was called for */
+  bool incremental;     /* [A] the program asked for it */
+  atomic_word expanded; /* [A] bytes that it asked for with GC_expand_hp */
+  uint64_t told_size;   /* [L:CYCLE] of the heap, to GC_on_heap_resize */
+  GC_stop_func stop;    /* [A] */
   void (*judged)(void), (*over)(void); /* [const] the library's own, called before ours */
 } control GC_OWN_DATA;
 
@@ -47,22 +48,26 @@ static void tell(GC_EventType event) {
 }
 
 /* Once for each cycle, whatever number of threads want it. */
-static void announce(void) {
-  unsigned last = atomic32_load_relaxed(&control.announced), next = (unsigned)GC_get_gc_no() + 1;
+static void announce(unsigned cycle) {
+  unsigned last = atomic32_load_relaxed(&control.announced);
   GC_start_callback_proc f = GC_get_start_callback();
-  if (last != next && atomic32_cas(&control.announced, last, next) && f != NULL) f();
+  if (last < cycle && atomic32_cas(&control.announced, last, cycle) && f != NULL) f();
 }
+
+/* GC_disable takes CYCLE after it has counted up: from then on the answer is no. */
+static bool on_allowed(void) { return __atomic_load_n(&GC_dont_gc, __ATOMIC_SEQ_CST) == 0; }
 
 static bool on_wanted(enum cycle_reason reason) {
   params_take();
-  if (GC_dont_gc != 0) return false;
+  if (!on_allowed()) return false;
   if (reason == CYCLE_HEAP && (!params_automatic() || control.stop() != 0)) return false;
-  announce();
+  announce(atomic32_load_relaxed(&control.begun) + 1);
   return true;
 }
 
 static void on_began(void) {
   in_cycle = true;
+  announce(atomic32_add(&control.begun, 1) + 1); /* when two were wanted at once, nobody else has */
   tell(GC_EVENT_START);
 }
 
@@ -139,6 +144,7 @@ static void set_hooks(void) {
   control.judged = cycle_judged_hook;
   control.over = cycle_over_hook;
   cycle_wanted_hook = on_wanted;
+  cycle_allowed_hook = on_allowed;
   cycle_began_hook = on_began;
   cycle_stopping_hook = on_stopping;
   roots_program_hook = on_gathering;

@@ -20,7 +20,7 @@ size_t bdw_extra GC_OWN_DATA = 1;
 /* ---- the plain ones ---- */
 
 #define SETTING(type, name, initial)               \
-  static type name = initial;                      \
+  static type name GC_OWN_DATA = initial;          \
   void GC_set_##name(type value) { name = value; } \
   type GC_get_##name(void) { return name; }
 #define PARAMETER(type, name, initial)                  \
@@ -148,7 +148,7 @@ void params_abort(const char *line) { GC_on_abort(line); }
 /* message is a printf format for arg, with its newline. */
 static void print_warning(char *message, GC_word arg) { GC_log_printf(message, arg); }
 
-static GC_warn_proc warn_proc = print_warning;
+static GC_warn_proc warn_proc GC_OWN_DATA = print_warning;
 void GC_set_warn_proc(GC_warn_proc f) { warn_proc = f; }
 GC_warn_proc GC_get_warn_proc(void) { return warn_proc; }
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # check-install.sh - installs into a scratch folder and looks at what a user gets: the files, the names and the soversion of the
-# libraries, each public header by itself in C and C++, and a program built outside of the tree, shared and
-# static, with nothing but what holdfast.pc says.
+# libraries, each public header by itself in C and C++, a program built outside of the tree, shared and
+# static, with nothing but what holdfast.pc says; and the drop-in, with holdfast-run and without.
 set -eu
 cd "$(dirname "$0")/../.."
 scratch=$(mktemp -d)
@@ -167,6 +167,120 @@ if nm -g --defined-only "$scratch/usr/lib/libholdfast.a" | awk 'NF == 3 { print 
 fi
 readelf -d "$scratch/use.mixed" | grep -q libholdfast && exit 1
 readelf -d "$scratch/use.static" | grep -q NEEDED && exit 1
+
+# -- the drop-in --
+drop_in=$usr/lib/holdfast
+run=$usr/bin/holdfast-run
+for name in libgc libgccpp; do
+  [ "$(readelf -d "$drop_in/$name.so.1" | sed -n 's/.*SONAME.*\[\(.*\)\]/\1/p')" = $name.so.1 ] || fault "the soname of $name.so.1"
+done
+readelf -d "$drop_in/libgc.so.1" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p' | grep -vE '^(libc|ld-linux.*)\.so' && fault "libgc.so.1 needs more than the C library"
+
+# A client whose library uses libgc, while the program itself is linked with the C library first: its threads are known, and with
+# holdfast-run they may block all signals, while collections go on.
+cat >"$scratch/client.h" <<'C'
+void *client_new(unsigned long n);
+int client_is(void *p, unsigned long n);
+void client_collect(void);
+const char *client_library(void);
+C
+cat >"$scratch/client.c" <<'C'
+#define _GNU_SOURCE
+#include "client.h"
+#include <dlfcn.h>
+void *GC_malloc(unsigned long);
+void *GC_malloc_atomic(unsigned long);
+void GC_gcollect(void);
+void *client_new(unsigned long n) {
+  unsigned long **p = (unsigned long **)GC_malloc(64);
+  p[5] = (unsigned long *)GC_malloc_atomic(64);
+  p[5][3] = n;
+  return p;
+}
+int client_is(void *p, unsigned long n) { return ((unsigned long **)p)[5][3] == n; }
+void client_collect(void) { GC_gcollect(); }
+const char *client_library(void) {
+  Dl_info info;
+  return dladdr(dlsym(RTLD_DEFAULT, "GC_malloc"), &info) ? info.dli_fname : "none";
+}
+C
+cat >"$scratch/program.c" <<'C'
+#include "client.h"
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#define THREADS 4
+#define OBJECTS 500
+static int failed;
+static int block;
+static void *body(void *arg) {
+  void *kept[OBJECTS];
+  sigset_t all;
+  sigfillset(&all);
+  if (block) pthread_sigmask(SIG_SETMASK, &all, NULL);
+  for (int round = 0; round < 20; round++) {
+    for (unsigned long i = 0; i < OBJECTS; i++) kept[i] = client_new((unsigned long)arg + i);
+    client_collect();
+    for (int i = 0; i < 10000; i++) (void)client_new(~0ul);
+    for (unsigned long i = 0; i < OBJECTS; i++)
+      if (!client_is(kept[i], (unsigned long)arg + i)) failed = 1;
+  }
+  return NULL;
+}
+int main(int argc, char **argv) {
+  pthread_t t[THREADS];
+  block = argc > 2;
+  for (unsigned long i = 0; i < THREADS; i++)
+    if (pthread_create(&t[i], NULL, body, (void *)(i << 20)) != 0) return 3;
+  for (int i = 0; i < THREADS; i++) pthread_join(t[i], NULL);
+  printf("%s %s\n", client_library(), argc > 1 ? argv[1] : "");
+  return failed ? 4 : 7;
+}
+C
+gcc -Wall -Wextra -Werror -shared -fPIC client.c -o libclient.so "$drop_in/libgc.so.1"
+gcc -Wall -Wextra -Werror program.c -o program -Wl,--no-as-needed -lc -L. -lclient -Wl,-rpath,"$scratch" -Wl,-rpath-link,"$drop_in"
+ran() { # ran HOW COMMAND...: the program on the drop-in, which ends with 7
+  how=$1
+  shift
+  status=0
+  "$@" >told 2>&1 || status=$?
+  [ $status = 7 ] || fault "$how: the client ended with $status: $(cat told)"
+  [ "$(cat told)" = "$drop_in/libgc.so.1 two words" ] || fault "$how: $(cat told)"
+}
+ran "holdfast-run" timeout 120 "$run" ./program "two words" block
+ran "holdfast-run, one variable" timeout 120 env HOLDFAST_PRELOAD=0 "$run" ./program "two words"
+ran "LD_LIBRARY_PATH" timeout 120 env LD_LIBRARY_PATH="$drop_in" ./program "two words"
+# shellcheck disable=SC2046
+ran "holdfast-run --print" timeout 120 env $("$run" --print) ./program "two words" block
+"$run" --help | grep -q '^usage: holdfast-run' || fault "holdfast-run --help"
+for wrong in "" "--unknown" "./no-such-program"; do
+  status=0
+  # shellcheck disable=SC2086
+  "$run" $wrong >told 2>&1 || status=$?
+  [ $status = 125 ] && [ "$(wc -l <told)" = 1 ] && grep -q '^holdfast-run: ' told || fault "holdfast-run $wrong: $status: $(cat told)"
+done
+cat >new.cc <<'C'
+#include <cstddef>
+#include <new>
+extern "C" size_t GC_get_non_gc_bytes();
+int main() {
+  size_t before = GC_get_non_gc_bytes();
+  char *p = new char[1000];
+  if (GC_get_non_gc_bytes() < before + 1000) return 1;
+  delete[] p;
+  if (GC_get_non_gc_bytes() != before) return 2;
+  try {
+    p = static_cast<char *>(operator new(static_cast<size_t>(-1) / 2));
+  } catch (std::bad_alloc &) {
+    return 7;
+  }
+  return p != nullptr;
+}
+C
+g++ -Wall -Wextra -Werror -fno-builtin new.cc -o new "$drop_in/libgccpp.so.1" "$drop_in/libgc.so.1"
+status=0
+"$run" ./new 2>told || status=$?
+[ $status = 7 ] || fault "libgccpp.so.1: the program ended with $status: $(cat told)"
 
 # -- manual pages --
 if command -v man >/dev/null 2>&1; then
