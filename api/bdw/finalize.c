@@ -25,7 +25,7 @@ static struct {
   atomic_word stuck;            /* [A] objects that wait for each other, as last warned of */
 } final GC_OWN_DATA;
 
-/* [own] The frame in which this thread runs finalizers, NULL: it does not; and how often it did not run others in there. */
+/* [own] The frame in which this thread runs finalizers, NULL: it does not; and how often, in the one that runs, others were due. */
 static GC_TLS char *running;
 static GC_TLS unsigned skipped;
 #define PATIENCE 50 /* times, about one per cycle */
@@ -105,8 +105,10 @@ GC_NOINLINE int GC_invoke_finalizers(void) {
   library_leave();
   char *before = running;
   running = __builtin_frame_address(0);
-  skipped = 0;
-  for (; take(&f, &object); n++) f.f(object, f.arg);
+  for (; take(&f, &object); n++) {
+    skipped = 0;
+    f.f(object, f.arg);
+  }
   running = before;
   return n;
 }
