@@ -101,8 +101,6 @@ START_TEST(checker_fires) {
   w->link = (atomic_word *)(p + 16);
   expect("a link is not found by its address");
   w->link = l.word;
-  w->kind = WATCH_LONG_LINK;
-  expect("a link is not found by its address");
   w->kind = WATCH_TOGGLE;
   expect("the count of links is not what there are");
   w->kind = WATCH_LINK;
