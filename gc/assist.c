@@ -11,7 +11,9 @@
 
 #define GRAIN (8 * KIB)  /* bytes that a refill takes, about */
 #define PIECE (64 * KIB) /* marked at a time, some 20 us: stops are deferred meanwhile */
-#define PATIENCE 4       /* looks for work, before the rest of a debt is forgiven */
+#define PIECES_MOST 4    /* paid at a time: what is owed beyond is paid by later refills */
+#define OWED_MOST (1 * MIB)
+#define PATIENCE 4 /* looks for work, before the rest of a debt is forgiven */
 #define NAP_NS 50000
 #define LOOKS 200
 
@@ -80,9 +82,9 @@ void assist_pay(uint64_t debt) {
   if (debt == 0 || atomic32_load_relaxed(&assist.open) == 0) return;
   uint64_t owed = atomic_add(&assist.owed, debt * (GRAIN / 1024)) + debt * (GRAIN / 1024);
   if (owed < PIECE) return;
-  atomic_store_relaxed(&assist.owed, 0); /* two threads may both pay: no harm */
-  uint64_t start = os_now_ns();
-  pay(min_size(owed, 16 * PIECE));
+  uint64_t now = min_size(owed, PIECES_MOST * PIECE), start = os_now_ns();
+  atomic_store_relaxed(&assist.owed, min_size(owed - now, OWED_MOST)); /* two threads may both pay: no harm */
+  pay(now);
   atomic_add(&assist.kept[time_bucket(os_now_ns() - start)], 1);
 }
 

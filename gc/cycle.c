@@ -206,7 +206,7 @@ static void mark_timed(unsigned index) {
   atomic_add(&cycle.cpu_ns, os_thread_cpu_ns() - start);
 }
 
-static void mark_phase(unsigned markers, uint64_t deadline) {
+static void mark_phase(unsigned markers, struct deadline deadline) {
   assist_hold(); /* the phase takes over what an assist left */
   markers = mark_phase_begin(markers, deadline);
   assist_let_go(true);
@@ -335,7 +335,7 @@ static void account(void) {
 static void ask_hook(void) {
   while (traced_marked() || (cycle_marked_hook != NULL && cycle_marked_hook())) {
     roots_seal();
-    mark_phase(cycle.current.markers, UINT64_MAX);
+    mark_phase(cycle.current.markers, DEADLINE_NEVER);
     mark_finish();
   }
 }
@@ -382,7 +382,7 @@ static void run_stopped(char *sp, void *arg) {
   blacken_caches();
   cycle.current.markers = markers = mark_begin(markers);
   enter(PHASE_MARK);
-  mark_phase(markers, UINT64_MAX);
+  mark_phase(markers, DEADLINE_NEVER);
   mark_finish();
   at[AT_MARKED] = os_now_ns();
   end_and_resume(at[AT_STOP]);
@@ -421,7 +421,7 @@ static void begin_marking(void) {
 
 /* Markers beside the program, which keeps most of the processors; until no assist has work in hand either. */
 static void mark_beside(void) {
-  do mark_phase(pacer_markers(&cycle.pacer, os_cpu_count()), UINT64_MAX);
+  do mark_phase(pacer_markers(&cycle.pacer, os_cpu_count()), DEADLINE_NEVER);
   while (assist_has_left());
   if (!mark_phase_done()) mark_finish();
 }
@@ -483,7 +483,7 @@ static bool turn_stopped(uint64_t ns, uint64_t *took) {
   bool more = true;
   while (more && os_now_ns() < deadline) {
     more = remark_list(slice_of(ns), deadline);
-    mark_phase(markers, deadline);
+    mark_phase(markers, (struct deadline){deadline, deadline});
     if (!mark_phase_done()) break;
   }
   world_start();
@@ -533,12 +533,12 @@ static void distrust_all(void) {
 /* In the stop. False: the deadline came first. Looking through the page tables (0.5 ms per GiB) would take as long the
  * next time, so the budget is for what is found. Without a deadline all is listed, also after an overflow: the
  * tracker's checker wants to know what was written. */
-static bool mark_the_rest(unsigned markers, uint64_t deadline) {
-  bool bounded = deadline != UINT64_MAX;
+static bool mark_the_rest(unsigned markers, struct deadline deadline) {
+  bool bounded = deadline.hard != UINT64_MAX;
   mark_phase(markers, deadline);
   remark_begin(true);
   for (bool first = true; (!bounded || mark_phase_done()) && remark_list_last(markers); first = false) {
-    if (bounded && first) deadline = os_now_ns() + (uint64_t)options.max_pause_us * 1000 * NEARLY;
+    if (bounded && first) deadline.soft = deadline.hard = os_now_ns() + (uint64_t)options.max_pause_us * 1000 * NEARLY;
     mark_phase(markers, deadline);
   }
   if (!dirty_works()) distrust_all();
@@ -556,8 +556,9 @@ static bool stop_and_finish(unsigned attempt) {
   cycle.current.at[AT_STOP] = start;
   cycle.current.at[AT_STOPPED] = os_now_ns();
   /* Where stopping alone takes longer than the budget, each try must still get on. */
-  uint64_t deadline = max_size(start + budget * 3 / 4, cycle.current.at[AT_STOPPED] + budget / 4);
-  if (last) deadline = UINT64_MAX;
+  uint64_t soft = max_size(start + budget * 3 / 4, cycle.current.at[AT_STOPPED] + budget / 4);
+  struct deadline deadline = {soft, soft + budget * NEARLY};
+  if (last) deadline = DEADLINE_NEVER;
   traced_gather();
   blacken_caches();
   cycle.current.markers = markers;

@@ -20,7 +20,8 @@
 #define SHARE_EVERY 64 /* objects between looks at whether another marker is idle */
 #define SHARE_MIN 8    /* entries below which none are shared */
 #define SHARE_MAX 256
-#define AHEAD 128 /* words whose slots' bytes are asked for at once */
+#define AHEAD 128            /* words whose slots' bytes are asked for at once */
+#define FOUND_MUCH (1 * MIB) /* bytes marked by a marker in a phase; some 0.4 ms */
 
 struct candidate {
   char *object;
@@ -35,6 +36,7 @@ struct marker {
   size_t left;      /* [own; collector between phases] entries that a phase which was broken off left on the stack */
   atomic_word bytes, objects; /* [own, read by others as progress] */
   uint64_t most;              /* [own] bytes after which a drain is broken off */
+  uint64_t begun;             /* [collector between phases] bytes when the phase began */
   bool overflow;
   struct candidate ring[MARK_RING];
 } __attribute__((aligned(128)));
@@ -49,7 +51,7 @@ static struct {
   struct class_info info[SIZE_CLASSES];  /* [const] */
   unsigned markers;                      /* [const while marking] that have a stack */
   unsigned overflows;
-  uint64_t deadline; /* [const in a phase] when it is broken off, monotonic ns */
+  struct deadline deadline; /* [const in a phase] when it is broken off */
 } mark GC_OWN_DATA;
 
 /* ---- one marker ---- */
@@ -205,9 +207,16 @@ static void settle(struct marker *m, struct tally *t) {
   *t = (struct tally){0, 0};
 }
 
+static bool is_too_late(uint64_t found) {
+  if (mark.deadline.soft == UINT64_MAX) return false;
+  uint64_t now = os_now_ns();
+  return now >= (found >= FOUND_MUCH ? mark.deadline.soft : mark.deadline.hard);
+}
+
 static bool must_break_off(const struct marker *m) {
-  if (atomic_load_relaxed(&m->bytes) >= m->most) return true;
-  if (!pool_is_closed() && mark.deadline != UINT64_MAX && os_now_ns() >= mark.deadline) pool_close();
+  uint64_t bytes = atomic_load_relaxed(&m->bytes);
+  if (bytes >= m->most) return true;
+  if (!pool_is_closed() && is_too_late(bytes - m->begun)) pool_close();
   return pool_is_closed();
 }
 
@@ -245,15 +254,6 @@ static GC_NO_SANITIZE void drain(struct marker *m, const struct view *heap_view,
   }
   m->left = (size_t)(top - m->stack);
   settle(m, &tally);
-}
-
-/* Traces from the words of a range, a piece at a time. The stack is empty before and after. */
-static GC_NO_SANITIZE void drain_range(struct marker *m, const struct view *v, const char *lo, const char *hi) {
-  while (lo < hi && m->left == 0) {
-    size_t words = min_size((size_t)(hi - lo) / sizeof(uintptr_t), m->room / 2); /* emptying the ring costs 32 turns */
-    drain(m, v, push_words(v, m->stack, lo, words));
-    lo += words * sizeof(uintptr_t);
-  }
 }
 
 /* The black slots of a group, whose first slot is at `at`, as far as they lie in r: neighbours at once. */
@@ -351,6 +351,18 @@ static GC_NO_SANITIZE uintptr_t *keep_white(const struct view *heap_view, uintpt
     }
   }
   return kept;
+}
+
+/* Traces from the words of a range, a piece at a time. The stack is empty before and after. Beside the program most of them have
+ * been found already, as hints or in a stop before. */
+static GC_NO_SANITIZE void drain_range(struct marker *m, const struct view *v, const char *lo, const char *hi) {
+  while (lo < hi && m->left == 0) {
+    size_t words = min_size((size_t)(hi - lo) / sizeof(uintptr_t), m->room / 2); /* emptying the ring costs 32 turns */
+    uintptr_t *top = push_words(v, m->stack, lo, words);
+    if (heap_is_marking()) top = keep_white(v, m->stack, top);
+    drain(m, v, top);
+    lo += words * sizeof(uintptr_t);
+  }
 }
 
 /* A run of OS pages: what they point to and is white goes on the stack. */
@@ -452,11 +464,12 @@ bool mark_assist(uint64_t bytes) {
 
 bool mark_assist_has_left(void) { return mark.marker[MARKERS_MAX].left != 0 || pool_has_work(); }
 
-unsigned mark_phase_begin(unsigned n, uint64_t deadline) {
+unsigned mark_phase_begin(unsigned n, struct deadline deadline) {
   n = (unsigned)min_size(n, mark.markers);
   for (unsigned i = n; i < mark.markers; i++) adopt(&mark.marker[0], &mark.marker[i]);
   mark_adopt_assist();
   mark.deadline = deadline;
+  for (unsigned i = 0; i <= MARKERS_MAX; i++) mark.marker[i].begun = atomic_load_relaxed(&mark.marker[i].bytes);
   pool_begin(n);
   return n;
 }
@@ -510,7 +523,7 @@ static GC_NO_SANITIZE void scan_again(const struct slot *s, void *arg) {
 /* One marker alone, as often as its own stack overflows again: each time more objects are black. What an assist made it
  * give away, or gave itself, it takes back. */
 void mark_finish(void) {
-  mark.deadline = UINT64_MAX;
+  mark.deadline = DEADLINE_NEVER;
   pool_begin(1);
   for (bool again = false;; again = false) {
     for (unsigned i = 0; i < mark.markers; i++) {

@@ -15,9 +15,16 @@ bool mark_init(void); /* false when there is no memory for a mark stack */
 /* For a cycle with at most n markers, colours exchanged, roots sealed. Returns how many there are to be: fewer
  * when memory for their stacks is refused, at least 1. */
 unsigned mark_begin(unsigned n);
-/* A phase: mark_run of at most n markers, broken off at the deadline (monotonic ns; UINT64_MAX: never). What one phase
- * leaves the next goes on with. Returns the number of markers. */
-unsigned mark_phase_begin(unsigned n, uint64_t deadline);
+/* When a phase is broken off, monotonic ns: at soft when a marker has found so much that it had better go on beside the
+ * program, else at hard. Roots and dirty pages that lead to nothing but black objects would take as long the next time. */
+struct deadline {
+  uint64_t soft, hard;
+};
+#define DEADLINE_NEVER ((struct deadline){UINT64_MAX, UINT64_MAX})
+
+/* A phase: mark_run of at most n markers, broken off at the deadline. What one phase leaves the next goes on with. Returns
+ * the number of markers. */
+unsigned mark_phase_begin(unsigned n, struct deadline deadline);
 bool mark_phase_done(void); /* nothing is left of it, and nothing was dropped */
 /* Runs as marker `index` until nothing is left anywhere. Call n of them, in any threads. */
 void mark_run(unsigned index);

@@ -50,7 +50,7 @@ static void *mark_body(void *index) {
 static void mark_with(unsigned markers) {
   pthread_t id[MARKERS_MAX];
   roots_seal();
-  markers = mark_phase_begin(mark_begin(markers), UINT64_MAX); /* fewer when memory is refused */
+  markers = mark_phase_begin(mark_begin(markers), DEADLINE_NEVER); /* fewer when memory is refused */
   REQUIRE(markers > 0);
   for (unsigned i = 1; i < markers; i++) start_thread(&id[i], mark_body, (void *)(uintptr_t)i);
   mark_run(0);
