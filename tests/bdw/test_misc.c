@@ -41,6 +41,7 @@ static int print(void) {
   memset(longest, 'x', sizeof longest - 1);
   longest[sizeof longest - 1] = '\0';
   GC_err_printf("%s", longest);
+  GC_err_printf("end\n");
   return 0;
 }
 
@@ -49,8 +50,9 @@ START_TEST(printing_goes_where_it_should) {
   probe_run(&p, "print", NULL, 0);
   REQUIRE_MSG(strcmp(p.out, "out 42 text  1.50\n") == 0, "out: %s", p.out);
   REQUIRE_MSG(strncmp(p.err, "err abc\nlog to 2\nlogged <log 7>\nxxx", 35) == 0, "err: %s", p.err);
-  size_t x = strspn(strchr(p.err, 'x'), "x");
+  size_t x = strspn(p.err + 32, "x");
   REQUIRE_MSG(x == 1023, "%zu of a line that is too long", x);
+  REQUIRE_MSG(strcmp(p.err + 32 + x, "end\n") == 0, "behind it: %s", p.err + 32 + x);
 }
 END_TEST
 
@@ -274,6 +276,24 @@ START_TEST(inline_counts_first) {
 }
 END_TEST
 
+/* Of pointer-free objects, where others were before: the list ends all the same. */
+START_TEST(many_pointerfree) {
+  GC_INIT();
+  GC_set_disable_automatic_collection(1); /* it would free what only the list names */
+  for (size_t size = 16; size <= 1024; size += 16) {
+    for (int i = 0; i < 1000; i++) memset(GC_malloc_atomic(size - 1), 0xff, size - 1);
+    GC_gcollect();
+    for (int i = 0; i < 20; i++) {
+      void *made = NULL;
+      GC_generic_malloc_many(size, GC_I_PTRFREE, &made);
+      REQUIRE(made != NULL);
+      for (void **p = made; p != NULL; p = *p)
+        REQUIRE_MSG(GC_base(p) == p, "size %zu: %p is in the list", size, (void *)p);
+    }
+  }
+}
+END_TEST
+
 /* Lists may be walked, and what hangs on them stays, whichever object is held. */
 START_TEST(many_at_once) {
   static void *volatile list;
@@ -329,6 +349,7 @@ static void add_tests(TCase *tc) {
   tcase_add_test(tc, inline_pointerfree);
   tcase_add_test(tc, inline_counts_first);
   tcase_add_test(tc, many_at_once);
+  tcase_add_test(tc, many_pointerfree);
   tcase_add_test(tc, inline_in_threads);
 }
 
