@@ -114,8 +114,8 @@ void bdw_threads_stopped(void), bdw_threads_resuming(void);
 void bdw_debug_judge(void), bdw_debug_tell(void);
 /* roots.c: in the stop, what GC_push_other_roots pushes becomes a root. */
 void bdw_roots_gather(void);
-/* links.c: before a stop that may be a cycle's last, right after bdw_lock is taken for it. */
-void bdw_final_stopping(void);
+/* links.c: a cycle begins; and before a stop that may be its last, right after bdw_lock is taken for it. */
+void bdw_final_began(void), bdw_final_stopping(void);
 /* finalize.c: the cycle has ended and the world runs again, before bdw_lock is given back. */
 void bdw_final_ended(void);
 /* finalize.c: a cycle is over, no lock is held, the program runs. */

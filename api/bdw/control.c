@@ -2,8 +2,8 @@
  * Owns: the hooks of gc/cycle.h and gc/roots.h as far as the drop-in needs them. Of a cycle, in order:
  *   wanted    GC_dont_gc, and for those that begin by themselves the stop function, can say no; then the start callback,
  *             in the thread of the program that wants the cycle
- *   began     event START; the rest may come in the collector's own thread
- *   stopping  bdw_lock is taken, the program is asked about toggle references, event PRE_STOP_WORLD; the world stops
+ *   began     event START, toggle references; the rest may come in the collector's own thread
+ *   stopping  bdw_lock is taken, toggle references, event PRE_STOP_WORLD; the world stops
  *   gathering events POST_STOP_WORLD, MARK_START; what the program pushes becomes roots. An attempt that took too long goes
  *             to resuming and comes again.
  *   marked    objects with mark procedures (gc/traced.h), then links and finalizers (gc/verdict.h), until none wants more marked
@@ -69,6 +69,7 @@ static void on_began(void) {
   in_cycle = true;
   announce(atomic32_add(&control.begun, 1) + 1); /* when two were wanted at once, nobody else has */
   tell(GC_EVENT_START);
+  bdw_final_began();
 }
 
 static void on_stopping(void) {

@@ -3,7 +3,7 @@
  *
  * Differences. The client data are roots as long as the finalizer is registered, as there. What an object that is to be
  * finalized leads to is kept until its finalizer has run, with GC_java_finalization and without; that variable only says,
- * when a finalizer is registered, whether it is one of the `unreachable` kind or one without order. */
+ * when a finalizer is registered, whether it is one of the `unreachable` kind or a plain one. */
 #include "api/bdw/finalize.h"
 
 #include <errno.h>
@@ -74,7 +74,7 @@ void GC_register_finalizer_no_order(void *obj, GC_finalization_proc fn, void *cd
 
 void GC_register_finalizer_unreachable(void *obj, GC_finalization_proc fn, void *cd, GC_finalization_proc *ofn,
                                        void **ocd) {
-  set(obj, fn, cd, ofn, ocd, GC_java_finalization != 0 ? HOW_LAST : 0);
+  set(obj, fn, cd, ofn, ocd, HOW_FIRST | HOW_SELF | (GC_java_finalization != 0 ? HOW_LAST : 0));
 }
 
 /* ---- running ---- */

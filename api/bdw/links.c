@@ -105,7 +105,14 @@ static enum toggle ask(void *object) {
   }
 }
 
-/* bdw_lock is held, the program runs: what it is asked about it may be changing, but no cycle ends before the next stop. */
+/* At the beginning, or what has become weak since would be marked for what it was; and last before the stop. */
 void bdw_final_stopping(void) {
   if (toggleref_func != NULL) toggles_ask(ask);
+}
+
+void bdw_final_began(void) {
+  if (toggleref_func == NULL) return;
+  bdw_lock_for_stop();
+  bdw_final_stopping();
+  bdw_unlock_after_stop();
 }
