@@ -1,16 +1,10 @@
-/* cycle.h - one collection, and the questions about it. */
+/* cycle.h - one collection. The questions about it are in settings.h. */
 #ifndef HOLDFAST_CYCLE_H
 #define HOLDFAST_CYCLE_H
 
-#include "alloc/span.h"
-
-enum cycle_reason { CYCLE_HEAP, CYCLE_FORCED, CYCLE_MEMORY };
+#include "gc/settings.h"
 
 void cycle_init(void);
-
-/* Whether allocation should start a cycle now. */
-extern atomic_word cycle_trigger; /* [A; written L:CYCLE] heap.live at which a cycle is due */
-GC_INLINE bool cycle_is_due(void) { return atomic_load_relaxed(&heap.live) >= atomic_load_relaxed(&cycle_trigger); }
 
 /* Runs a cycle. One that was asked for (not CYCLE_HEAP) begins after the call and has ended at the return; a CYCLE_HEAP
  * may go on beside the program, and does nothing when it is no longer due when its turn comes.
@@ -57,31 +51,6 @@ void cycle_wait_for_sweepers(void);
 /* No cycle is under way or begins between the two: the first waits for the one that is, the second must come soon. Stops not
  * deferred before, deferred in between. */
 void cycle_keep_out(void), cycle_let_in(void);
-
-uint64_t cycle_live_bytes(void); /* that the last cycle left */
-
-/* Automatic cycles off and on, nesting; the growth rate. */
-void cycle_disable(void), cycle_enable(void);
-int cycle_set_percent(int percent); /* returns the previous one */
-/* No cycle ends, by itself, at a smaller heap than this, unless a limit asks for it. */
-void cycle_set_floor(uint64_t bytes);
-
-/* Limits of memory (alloc/pageheap.h); UINT64_MAX: none. Returns the previous one. */
-enum cycle_limit { LIMIT_SOFT, LIMIT_HARD };
-uint64_t cycle_set_limit(enum cycle_limit which, uint64_t bytes);
-
-/* After pageheap_note: looks again at what counts against the limits. May make a cycle due. */
-void cycle_attend(void);
-
-/* Bytes by which the live heap is over 90 % of the soft limit since the last cycle; told once per cycle, else 0. */
-uint64_t cycle_take_pressure(void);
-
-struct cycle_stats {
-  uint64_t memory_limit, hard_limit;
-  uint64_t next_gc, last_gc, pause_total_ns, num_gc, num_forced, cpu_ns, assist_ns, live_bytes, stack_bytes, root_bytes;
-  uint64_t pause_ns[256], pause_end[256], pause_hist[TIME_BUCKETS], assist_hist[TIME_BUCKETS];
-};
-void cycle_read_stats(struct cycle_stats *out);
 
 /* fork: no cycle runs, and no thread of the program but the caller is or comes inside the library until
  * cycle_fork_unlock, which both sides of the fork call. Other threads run on outside: one may hold a lock of
