@@ -35,7 +35,7 @@ LIBHOLDFAST_SO := $(OBJDIR)/libholdfast.so.$(VERSION)
 # The static library that is installed, for -static too: runtime/interpose.c tells why it differs, and by which names.
 LIBHOLDFAST_STATIC_A := $(OBJDIR)/static/libholdfast.a
 WRAP_OBJECTS := $(OBJECTS:%/interpose.o=%/interpose_wrap.o)
-WRAPPED = $(shell sed -n 's/^ *F.[a-z]*, \([a-z_]*\), .*/\1/p' runtime/interpose.c)
+WRAPPED = $(shell sed -n 's/^ *F.[a-z_]*, \([a-z_]*\), .*/\1/p' runtime/interpose.c)
 WRAP_FLAGS = $(WRAPPED:%=-Wl$(COMMA)--wrap=%)
 
 .PHONY: all help examples test check check-aarch64 check-asan check-tsan check-torture deps generate check-generated format install clean

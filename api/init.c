@@ -25,6 +25,7 @@
 #include "runtime/images.h"
 #include "runtime/interpose.h"
 #include "runtime/options.h"
+#include "runtime/standin.h"
 #include "runtime/thread.h"
 #include "runtime/world.h"
 
@@ -45,6 +46,7 @@ static void begin_fork(void) {
 /* The other threads are gone: their records and caches go back, our own threads start anew when needed. */
 static void end_fork_in_child(void) {
   threads_fork_child();
+  standin_fork_child();
   workers_fork_child();
   background_fork_child();
   collector_fork_child();

@@ -2,7 +2,8 @@
  *   births and ends of threads: pthread_create, thrd_create, pthread_exit, pthread_join and its kin,
  *     pthread_detach - every thread is known before it runs, and its result is a root until it is fetched;
  *   sleeping: a stop does not end it (sleep.h);
- *   signal masks: whatever blocks or waits for all signals must not block or take the stop signal.
+ *   signals: whatever blocks all of them or waits for all must not block or take the stop signal; what the program wants
+ *     of that one is done with another (standin.h).
  * The rows of FUNCTIONS and MORE_FUNCTIONS are the functions.
  *
  * Two ways. In the shared library ours have the C library's names, come first for the dynamic linker, and look for the next
@@ -24,6 +25,7 @@
 
 #include "runtime/init.h"
 #include "runtime/sleep.h"
+#include "runtime/standin.h"
 #include "runtime/thread.h"
 #include "runtime/world.h"
 
@@ -37,6 +39,8 @@
   F(int, pthread_sigmask, (int, const sigset_t *, sigset_t *))                                    \
   F(int, sigprocmask, (int, const sigset_t *, sigset_t *))                                        \
   F(int, sigaction, (int, const struct sigaction *, struct sigaction *))                          \
+  F(sighandler_t, signal, (int, sighandler_t))                                                    \
+  F(int, siginterrupt, (int, int))                                                                \
   F(int, sigwait, (const sigset_t *, int *))                                                      \
   F(int, sigtimedwait, (const sigset_t *, siginfo_t *, const struct timespec *))                  \
   F(int, sigsuspend, (const sigset_t *))                                                          \
@@ -53,7 +57,11 @@
   F(int, nanosleep, (const struct timespec *, struct timespec *))  \
   F(int, thrd_sleep, (const struct timespec *, struct timespec *)) \
   F(unsigned, sleep, (unsigned))                                   \
-  F(int, usleep, (useconds_t))
+  F(int, usleep, (useconds_t))                                     \
+  F(int, sigblock, (int))                                          \
+  F(int, sigsetmask, (int))                                        \
+  F(int, sighold, (int))                                           \
+  F(int, sigrelse, (int))
 
 #if GC_WRAP
 #define OURS(name) __wrap_##name
@@ -228,18 +236,13 @@ GC_EXPORT int OURS(usleep)(useconds_t us) {
   return sleep_for(&t, NULL);
 }
 
-/* ---- signal masks ---- */
-
-static const sigset_t *without_stop_signal(const sigset_t *set, sigset_t *copy) {
-  if (set == NULL || world_signal() == 0) return set;
-  *copy = *set;
-  sigdelset(copy, world_signal());
-  return copy;
-}
+/* ---- signals ---- */
 
 int interpose_sigmask(int how, const sigset_t *set, sigset_t *old) {
   sigset_t copy;
-  return NEXT(pthread_sigmask)(how, how == SIG_UNBLOCK ? set : without_stop_signal(set, &copy), old);
+  int r = NEXT(pthread_sigmask)(how, standin_out(set, &copy), old);
+  standin_in(old);
+  return r;
 }
 
 GC_EXPORT int OURS(pthread_sigmask)(int how, const sigset_t *restrict set, sigset_t *restrict old) {
@@ -248,59 +251,114 @@ GC_EXPORT int OURS(pthread_sigmask)(int how, const sigset_t *restrict set, sigse
 
 GC_EXPORT int OURS(sigprocmask)(int how, const sigset_t *restrict set, sigset_t *restrict old) {
   sigset_t copy;
-  return NEXT(sigprocmask)(how, how == SIG_UNBLOCK ? set : without_stop_signal(set, &copy), old);
+  int r = NEXT(sigprocmask)(how, standin_out(set, &copy), old);
+  standin_in(old);
+  return r;
 }
 
-/* The stop signal is ours: its handler cannot be replaced, and no handler runs with it blocked. */
+/* No handler runs with the stop signal blocked. */
 GC_EXPORT int OURS(sigaction)(int signal, const struct sigaction *restrict action, struct sigaction *restrict old) {
-  if (action == NULL) return NEXT(sigaction)(signal, action, old);
-  if (signal == world_signal()) {
+  struct sigaction copy;
+  if (signal != 0 && signal == world_signal()) {
+    standin_action(action, old);
+    return 0;
+  }
+  if (action != NULL && signal != 0 && signal == standin_signal()) {
     errno = EINVAL;
     return -1;
   }
-  struct sigaction copy = *action;
-  if (world_signal() != 0) sigdelset(&copy.sa_mask, world_signal());
-  return NEXT(sigaction)(signal, &copy, old);
+  if (action != NULL) {
+    copy = *action;
+    standin_out(&action->sa_mask, &copy.sa_mask);
+  }
+  int r = NEXT(sigaction)(signal, action != NULL ? &copy : NULL, old);
+  if (r == 0 && old != NULL) standin_in(&old->sa_mask);
+  return r;
+}
+
+GC_EXPORT sighandler_t OURS(signal)(int signal, sighandler_t handler) {
+  struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART}, old;
+  if (signal == 0 || (signal != world_signal() && signal != standin_signal())) return NEXT(signal)(signal, handler);
+  return OURS(sigaction)(signal, &action, &old) == 0 ? old.sa_handler : SIG_ERR;
+}
+
+/* Stops must not end system calls. */
+GC_EXPORT int OURS(siginterrupt)(int signal, int interrupt) {
+  return signal != 0 && signal == world_signal() ? 0 : NEXT(siginterrupt)(signal, interrupt);
 }
 
 GC_EXPORT int OURS(sigwait)(const sigset_t *restrict set, int *restrict signal) {
   sigset_t copy;
-  return NEXT(sigwait)(without_stop_signal(set, &copy), signal);
+  int r = NEXT(sigwait)(standin_out(set, &copy), signal);
+  if (r == 0) *signal = standin_number_in(*signal);
+  return r;
+}
+
+static int wait_timed(const sigset_t *set, siginfo_t *info, const struct timespec *timeout) {
+  sigset_t copy;
+  int signal = standin_number_in(NEXT(sigtimedwait)(standin_out(set, &copy), info, timeout));
+  if (signal > 0 && info != NULL) info->si_signo = signal;
+  return signal;
 }
 
 GC_EXPORT int OURS(sigtimedwait)(const sigset_t *restrict set, siginfo_t *restrict info,
                                  const struct timespec *restrict timeout) {
-  sigset_t copy;
-  return NEXT(sigtimedwait)(without_stop_signal(set, &copy), info, timeout);
+  return wait_timed(set, info, timeout);
 }
 
 GC_EXPORT int OURS(sigwaitinfo)(const sigset_t *restrict set, siginfo_t *restrict info) {
-  sigset_t copy;
-  return NEXT(sigtimedwait)(without_stop_signal(set, &copy), info, NULL);
+  return wait_timed(set, info, NULL);
 }
 
 GC_EXPORT int OURS(sigsuspend)(const sigset_t *set) {
   sigset_t copy;
-  return NEXT(sigsuspend)(without_stop_signal(set, &copy));
+  return NEXT(sigsuspend)(standin_out(set, &copy));
 }
 
+/* What is read from it tells the number of the stand-in. */
 GC_EXPORT int OURS(signalfd)(int fd, const sigset_t *set, int flags) {
   sigset_t copy;
-  return NEXT(signalfd)(fd, without_stop_signal(set, &copy), flags);
+  return NEXT(signalfd)(fd, standin_out(set, &copy), flags);
 }
 
 GC_EXPORT int OURS(ppoll)(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *set) {
   sigset_t copy;
-  return NEXT(ppoll)(fds, n, timeout, without_stop_signal(set, &copy));
+  return NEXT(ppoll)(fds, n, timeout, standin_out(set, &copy));
 }
 
 GC_EXPORT int OURS(pselect)(int n, fd_set *restrict in, fd_set *restrict out, fd_set *restrict except,
                             const struct timespec *restrict timeout, const sigset_t *restrict set) {
   sigset_t copy;
-  return NEXT(pselect)(n, in, out, except, timeout, without_stop_signal(set, &copy));
+  return NEXT(pselect)(n, in, out, except, timeout, standin_out(set, &copy));
 }
 
 GC_EXPORT int OURS(epoll_pwait)(int fd, struct epoll_event *events, int n, int timeout, const sigset_t *set) {
   sigset_t copy;
-  return NEXT(epoll_pwait)(fd, events, n, timeout, without_stop_signal(set, &copy));
+  return NEXT(epoll_pwait)(fd, events, n, timeout, standin_out(set, &copy));
 }
+
+/* -- the older interfaces: a mask is the first signals as bits -- */
+
+static int set_mask(int how, unsigned mask) {
+  sigset_t set, old;
+  unsigned before = 0;
+  sigemptyset(&set);
+  for (int signal = 1; signal < 32; signal++)
+    if (mask >> (signal - 1) & 1) sigaddset(&set, signal);
+  if (OURS(sigprocmask)(how, &set, &old) != 0) return -1;
+  for (int signal = 1; signal < 32; signal++)
+    if (sigismember(&old, signal) == 1) before |= 1u << (signal - 1);
+  return (int)before;
+}
+
+GC_EXPORT int OURS(sigblock)(int mask) { return set_mask(SIG_BLOCK, (unsigned)mask); }
+GC_EXPORT int OURS(sigsetmask)(int mask) { return set_mask(SIG_SETMASK, (unsigned)mask); }
+
+static int change_one(int how, int signal) {
+  sigset_t set;
+  sigemptyset(&set);
+  return sigaddset(&set, signal) == 0 ? OURS(sigprocmask)(how, &set, NULL) : -1;
+}
+
+GC_EXPORT int OURS(sighold)(int signal) { return change_one(SIG_BLOCK, signal); }
+GC_EXPORT int OURS(sigrelse)(int signal) { return change_one(SIG_UNBLOCK, signal); }

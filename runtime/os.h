@@ -40,6 +40,10 @@ void os_futex_wait(atomic_u32 *p, unsigned expected, uint64_t timeout_ns);
 void os_futex_wake(atomic_u32 *p, unsigned count);
 int os_signal_thread(int tid, int signal); /* 0, or an errno value */
 
+/* The same with what the receiver is told (siginfo_t), of which the kernel sets the number alone. tid 0: to the process. */
+int os_queue_signal(int tid, int signal, const void *info);
+bool os_signal_is_pending(int signal); /* for the calling thread or the process, and blocked */
+
 /* The mapping around p, from the kernel's list; false when there is none. For rare paths: it reads a file. */
 bool os_mapping_of(const void *p, struct range *out);
 

@@ -143,6 +143,23 @@ int os_signal_thread(int tid, int signal) {
   return r;
 }
 
+int os_queue_signal(int tid, int signal, const void *info) {
+  int saved = errno;
+  long r = tid == 0 ? syscall(SYS_rt_sigqueueinfo, getpid(), signal, info)
+                    : syscall(SYS_rt_tgsigqueueinfo, getpid(), tid, signal, info);
+  int error = r == 0 ? 0 : errno;
+  errno = saved;
+  return error;
+}
+
+bool os_signal_is_pending(int signal) {
+  uint64_t pending = 0;
+  int saved = errno;
+  syscall(SYS_rt_sigpending, &pending, sizeof pending);
+  errno = saved;
+  return pending >> (signal - 1) & 1;
+}
+
 /* A line of the mappings file: "lo-hi perms ...". Parsed by hand: no stdio while the world is stopped. */
 struct maps_reader {
   int fd;

@@ -12,6 +12,7 @@
 #include "runtime/meta.h"
 #include "runtime/os.h"
 #include "runtime/stacks.h"
+#include "runtime/standin.h"
 #include "runtime/world.h"
 
 GC_TLS struct thread *tl_thread;
@@ -115,7 +116,7 @@ static void become(struct thread *t, struct range stack) {
 
 static void announce(struct thread *t) {
   if (pthread_setspecific(threads.key, t) != 0) fatal("no memory to watch for the end of a thread");
-  world_unblock_signal();
+  standin_open();
 }
 
 /* The lowest frame that can hold a program's pointer is the start routine's, below this one. */
@@ -277,20 +278,17 @@ int thread_start_internal(void *(*body)(void *), void *arg) {
 }
 
 int thread_start_internal_sized(void *(*body)(void *), void *arg, size_t stack) {
-  sigset_t all, before;
+  sigset_t all;
   pthread_attr_t attr;
   pthread_t id;
-  int r;
+  /* The stop signal, too: it may be one of the program's, whose handler has no business here. In the attributes, not in the
+   * caller's mask: the caller may have to wait for a lock of the loader that the stopper holds. */
   sigfillset(&all);
-  /* Not the stop signal: the caller may have to wait for a lock of the loader that the stopper holds. The new
-   * thread is never sent it. */
-  sigdelset(&all, world_signal());
   pthread_attr_init(&attr);
   pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
   pthread_attr_setstacksize(&attr, stack);
-  real_pthread_sigmask(SIG_SETMASK, &all, &before); /* inherited by the new thread */
-  r = real_pthread_create(&id, &attr, body, arg);
-  real_pthread_sigmask(SIG_SETMASK, &before, NULL);
+  int r = pthread_attr_setsigmask_np(&attr, &all);
+  if (r == 0) r = real_pthread_create(&id, &attr, body, arg);
   pthread_attr_destroy(&attr);
   return r;
 }

@@ -1,6 +1,6 @@
 /* world.h - stopping and resuming the program's threads.
- * A stop is a number. The stopper (who holds CYCLE) raises `requested`, sends every running thread one
- * real-time signal and sleeps until all have acknowledged; a thread acknowledges from the signal handler,
+ * A stop is a number. The stopper (who holds CYCLE) raises `requested`, sends every running thread the stop
+ * signal and sleeps until all have acknowledged; a thread acknowledges from the signal handler,
  * or, when it had deferred stops, on its way out of the library. They sleep until `resumed` equals
  * `requested`. Measured on a 2-core machine: about 40 us for one running thread, 0.2 ms for 64. */
 #ifndef HOLDFAST_WORLD_H
@@ -37,8 +37,6 @@ void world_with_spilled_registers(void (*f)(char *sp, void *arg), void *arg);
  * pointer is top (__builtin_dwarf_cfa()). */
 void world_note_left(struct left_at *at, char *top);
 
-/* The stop signal: unblock it on this thread; take it out of a set the program wants blocked. */
-void world_unblock_signal(void);
-int world_signal(void);
+int world_signal(void); /* the stop signal; 0: not initialised */
 
 #endif

@@ -1,4 +1,4 @@
-/* world_linux.c - see world.h. Runs in signal handlers: nothing here but fields, futexes and tgkill. */
+/* world_linux.c - see world.h. Runs in signal handlers: nothing here but fields, futexes and sending signals. */
 #include "runtime/world.h"
 
 #include <errno.h>
@@ -15,6 +15,7 @@
 #include "runtime/os.h"
 #include "runtime/probe.h"
 #include "runtime/sleep.h"
+#include "runtime/standin.h"
 #include "runtime/thread.h"
 #include "runtime/torture.h"
 
@@ -26,6 +27,7 @@ static struct {
   atomic_u32 resumed;   /* [A] number of the newest stop that is over; futex of the parked */
   atomic_u32 missing;   /* [A] threads that have not acknowledged; futex of the stopper */
   int signal;           /* [const] after init */
+  atomic_u32 unmarked;  /* [A] 1: the system does not let us mark our signals as ours */
   atomic_u32 mutators;  /* [A; written STW] threads stopped by the current stop; late leavers of the last one read it */
   atomic_u32 busy;      /* [A; written STW] of these, the ones that were busy */
   atomic_u32 brief;     /* [A; written STW] 1: the stop is expected to be short */
@@ -164,14 +166,21 @@ static const char *interrupted_sp(const ucontext_t *c) {
 #endif
 }
 
+/* Where the system does not let us mark them, what the program's own threads send each other is taken for ours. */
+static bool is_ours(const siginfo_t *info) {
+  if (info->si_code == SI_QUEUE) return info->si_value.sival_ptr == &world;
+  return info->si_code == SI_TKILL && atomic32_load_relaxed(&world.unmarked);
+}
+
 /* The interrupted registers (in the kernel's frame above ours), the red zone and the rest of the stack all lie
  * above sp. The registers as they are now are spilled too: a sanitizer may call the handler later, as a
- * function, and then what the kernel saved is old. */
+ * function, and then what the kernel saved is old. A stop is looked for at each signal: of two that were sent to a thread the
+ * kernel delivers one, unless they are queued. */
 static void on_stop_signal(int signal, siginfo_t *info, void *context) {
   struct stopped_at at = {tl_thread, &((ucontext_t *)context)->uc_stack};
   int saved = errno;
   (void)signal;
-  (void)info;
+  if (!is_ours(info)) standin_send_on(info, &((ucontext_t *)context)->uc_sigmask);
   if (at.thread != NULL && world_is_stopped()) {
     if (at.thread->defer != 0)
       atomic32_store_relaxed(&at.thread->pending, 1);
@@ -272,19 +281,23 @@ void thread_resume(struct thread *t) {
   os_futex_wake(&t->suspended, 1);
 }
 
-void world_init(void) {
+static void set_action(struct sigaction *found) {
   struct sigaction action = {0};
-  world.signal = options.signal != 0 ? options.signal : SIGRTMAX - 6;
   action.sa_sigaction = on_stop_signal;
   action.sa_flags = SA_SIGINFO | SA_RESTART; /* on the interrupted stack: no SA_ONSTACK */
   /* No handler of the program runs on top of a parked thread, nor the C library's: sigfillset would leave out the signal
    * of pthread_cancel, and a thread that was stopped in a cancellation point would unwind and end in the middle of a stop. */
   memset(&action.sa_mask, 0xff, sizeof action.sa_mask);
-  if (real_sigaction(world.signal, &action, NULL) != 0)
+  if (real_sigaction(world.signal, &action, found) != 0)
     fatal("GC_SIGNAL=%d is not a signal that can be caught", world.signal);
 }
 
-void world_unblock_signal(void) { mask_stop_signal(SIG_UNBLOCK); }
+void world_init(void) {
+  struct sigaction found;
+  world.signal = options.signal != 0 ? options.signal : SIGURG;
+  set_action(&found);
+  standin_init(world.signal, &found);
+}
 
 /* ---- the stopper's side ---- */
 
@@ -333,12 +346,32 @@ static void count_running(unsigned stop) {
   atomic32_store_relaxed(&world.busy, busy);
 }
 
+/* 0, or an errno value. */
+static int send_stop(int tid) {
+  siginfo_t info = {.si_code = SI_QUEUE};
+  info.si_pid = getpid();
+  info.si_value.sival_ptr = &world;
+  int error = os_queue_signal(tid, world.signal, &info);
+  if (error == 0 || error == ESRCH || error == EAGAIN) return error;
+  atomic32_store_relaxed(&world.unmarked, 1);
+  return os_signal_thread(tid, world.signal);
+}
+
+/* Somebody has set an action for our signal by a way that we do not stand in front of, and the signals went there. */
+static void take_signal_back(void) {
+  struct sigaction now;
+  real_sigaction(world.signal, NULL, &now);
+  if (now.sa_sigaction == on_stop_signal) return;
+  set_action(NULL);
+  standin_action(&now, NULL);
+}
+
 static void signal_missing(unsigned stop) {
   for (struct thread *t = threads_first(); t != NULL; t = threads_next(t)) {
     if (!expects(t) || atomic32_load_relaxed(&t->stopped) == stop || atomic32_load_relaxed(&t->pending) != 0)
-      continue;                                                              /* pending: it knows */
-    if (atomic32_load_relaxed(&t->parked)) continue;                         /* it is looking already */
-    if (os_signal_thread(t->tid, world.signal) == ESRCH) drop_dead(t, stop); /* EAGAIN: sent again below */
+      continue;                                         /* pending: it knows */
+    if (atomic32_load_relaxed(&t->parked)) continue;    /* it is looking already */
+    if (send_stop(t->tid) == ESRCH) drop_dead(t, stop); /* EAGAIN: sent again below */
   }
 }
 
@@ -351,6 +384,7 @@ static void wait_for_all(unsigned stop) {
   while ((n = atomic32_load_acquire(&world.missing)) != 0) { /* pairs with acknowledge's exchange */
     os_futex_wait(&world.missing, n, patience);
     if (os_now_ns() - last < patience) continue;
+    take_signal_back();
     signal_missing(stop);
     last = os_now_ns();
     patience *= 2;

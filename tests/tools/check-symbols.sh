@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 declared=$(cat api/gc_*.h | grep -o 'gc_[a-z_]*(' | tr -d '(' | grep -v '^gc_use$' | sort -u)
-expected=$({ printf '%s\n' "$declared"; sed -n 's/^ *F([a-z]*, \([a-z_]*\), .*/\1/p' runtime/interpose.c; } | sort -u)
+expected=$({ printf '%s\n' "$declared"; sed -n 's/^ *F([a-z_]*, \([a-z_]*\), .*/\1/p' runtime/interpose.c; } | sort -u)
 exported() { nm -g --defined-only "$1" | awk 'NF == 3 { print $3 }' | sed 's/^__wrap_//' | sort -u; }
 shared() { nm -D --defined-only "$1" | awk 'NF == 3 { print $3 }' | sort -u; }
 bad=0
