@@ -124,6 +124,7 @@ include tests/tests.mk
 include tests/unit/unit.mk
 include tests/programs/programs.mk
 include api/bdw/bdw.mk
+include tests/bdw/clients/clients.mk
 
 examples: deps
 	@$(MAKE) --no-print-directory run-examples

@@ -1,10 +1,12 @@
 #!/bin/sh
 # install-deps.sh - installs the packages that building and testing need and that are missing, through
 # apt-get, as root or with sudo. Without either it prints the line to run and stops.
-# Usage: install-deps.sh [report|aarch64]    only what the laboratory's report, or the check for aarch64, needs beyond that
+# Usage: install-deps.sh [report|aarch64|bdw]    only what the laboratory's report, the check for aarch64, or the clients of
+# the other collector's library (tests/bdw/clients) need beyond that
 set -eu
 
 missing=
+options=
 need() { # need PACKAGE TEST...
   package=$1
   shift
@@ -19,6 +21,21 @@ elif [ "${1:-}" = aarch64 ]; then
   need libc6-dev-arm64-cross test -e /usr/aarch64-linux-gnu/include/stdio.h
   need qemu-user command -v qemu-aarch64
   need libatomic-ops-dev test -e /usr/include/atomic_ops.h
+elif [ "${1:-}" = bdw ]; then
+  options=--no-install-recommends # nix-bin recommends a service and users of its own
+  need libgc1 test -e "/usr/lib/$(gcc -print-multiarch)/libgc.so.1"
+  need libgc-dev test -e /usr/include/gc/gc.h
+  need guile-3.0 command -v guile
+  need ecl command -v ecl
+  need neko command -v nekotools
+  need w3m command -v w3m
+  need stalin command -v stalin
+  need poke command -v poke
+  need parser3-cgi command -v parser3
+  need chase command -v chase
+  need gobjc command -v "$(gcc -print-prog-name=cc1obj)"
+  need nix-bin command -v nix-instantiate
+  need crystal command -v crystal
 else
   need gcc command -v gcc
   need g++ command -v g++
@@ -65,4 +82,4 @@ if ! command -v apt-get >/dev/null 2>&1; then
   exit 1
 fi
 # shellcheck disable=SC2086
-$sudo apt-get update -qq && $sudo apt-get install -y -qq $missing >/dev/null
+$sudo apt-get update -qq && $sudo apt-get install -y -qq $options $missing >/dev/null

@@ -1,0 +1,13 @@
+;;; trees.lisp - binary trees of conses and structures, compiled: what the benchmark times. WORK_SIZE says how many.
+(defvar *n* (parse-integer (or (ext:getenv "WORK_SIZE") "10")))
+(defstruct node left right value)
+(defun make-conses (depth) (if (zerop depth) nil (cons (make-conses (1- depth)) (make-conses (1- depth)))))
+(defun conses (tree) (if (null tree) 0 (+ 1 (conses (car tree)) (conses (cdr tree)))))
+(defun make-nodes (depth)
+  (if (zerop depth) nil (make-node :left (make-nodes (1- depth)) :right (make-nodes (1- depth)) :value depth)))
+(defun nodes (tree) (if (null tree) 0 (+ 1 (nodes (node-left tree)) (nodes (node-right tree)))))
+(let ((old (make-nodes 16)))
+  (format t "~a conses~%" (loop repeat *n* sum (conses (make-conses 14))))
+  (format t "~a nodes~%" (loop repeat *n* sum (nodes (make-nodes 13))))
+  (format t "~a old~%" (nodes old)))
+(ext:quit 0)
