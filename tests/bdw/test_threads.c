@@ -303,10 +303,15 @@ static void told_in_a_thread(void) {
   REQUIRE(GC_pthread_create(&t, NULL, tell_in_a_thread, NULL) == 0 && GC_pthread_join(t, NULL) == 0);
 }
 
+/* Collections that begin by themselves, which take hints from stacks, or those that are asked for. */
+static bool by_itself;
 static void collect_on_fiber(void) {
   root held;
   fiber.head = chain_hidden(tag_of(3), &held);
-  collect_hard();
+  if (by_itself)
+    for (GC_word until = GC_get_gc_no() + 6; GC_get_gc_no() < until;) churn(1000);
+  else
+    collect_hard();
   REQUIRE_MSG(chain_ok(fiber.head, tag_of(3)), "what the running fiber holds was freed");
   held = NULL;
 }
@@ -328,6 +333,11 @@ static void only_the_told_stack_counts(void) {
   }
   for (size_t i = 0; i < VICTIMS; i++) victims[i] = NULL;
   REQUIRE_MSG(gone >= VICTIMS * 95 / 100, "only %zu of %d went", gone, VICTIMS);
+}
+
+static void only_the_told_stack_gives_hints(void) {
+  by_itself = true;
+  only_the_told_stack_counts();
 }
 
 /* ---- blocking ---- */
@@ -691,8 +701,10 @@ static struct {
   atomic_int seen;
 } stress;
 
+/* Between the two the object has no root, and a collection could find it dead: if one may end there. */
 static void *reveal_cell(void *arg) {
   GC_word h = (GC_word)stress.cell[(GC_word)arg];
+  for (int i = 0; i < 3; i++) sched_yield();
   return h == 0 ? NULL : reveal(h);
 }
 
@@ -813,6 +825,7 @@ static const struct test_case table[] = {
     {"told_by_call", told_by_call, NULL},
     {"told_in_a_thread", told_in_a_thread, NULL},
     {"only_the_told_stack_counts", only_the_told_stack_counts, NULL},
+    {"only_the_told_stack_gives_hints", only_the_told_stack_gives_hints, NULL},
     {"blocking_is_left_alone", blocking_is_left_alone, NULL},
     {"data_of_blocking_calls", data_of_blocking_calls, NULL},
     {"active_inside_of_blocking", active_inside_of_blocking, NULL},
