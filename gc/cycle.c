@@ -299,8 +299,9 @@ static void begin_marking(void) {
   atomic32_store_relaxed(&heap.marking, 1);
   world_wait_for_leavers();
   exchange_colours();
+  unsigned markers = workers_available(cycle_live_bytes());
   assist_hold();
-  mark_begin(workers_available(cycle_live_bytes()));
+  mark_begin(markers);
   assist_let_go(false);
 }
 
