@@ -36,7 +36,8 @@ size_t twin_live(void);
 size_t twin_heap(void);
 
 /* End the program unless bytes <= bound; malloc: do nothing. The heap is held to its bound only where cycles stop the
- * program: how far one of a few MiB grows while GC_CONCURRENT=always runs a cycle beside it is up to the scheduler. */
+ * program: how far one of a few MiB grows while GC_CONCURRENT=always runs a cycle beside it is up to the scheduler. With
+ * TWIN_HEAP_TOLD in the environment it is told and not held: large inputs are marked beside the program by default, too. */
 void twin_at_most(const char *what, size_t bytes, size_t bound);
 void twin_heap_at_most(const char *what, size_t bytes, size_t bound);
 
