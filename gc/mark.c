@@ -161,16 +161,20 @@ bool marker_must_break_off(const struct marker *m) {
 GC_NO_SANITIZE void marker_drain(struct marker *m, const struct view *heap_view, uintptr_t *top) {
   const struct view v = *heap_view;
   struct tally tally = {0, 0};
-  unsigned at = 0, idle_rounds = 0, until_share = SHARE_EVERY;
-  while (idle_rounds < MARK_RING || top > m->stack) { /* the last one out of the ring may push */
-    struct candidate *place = &m->ring[at], oldest = {place->object, place->state, place->size};
-    at = (at + 1) % MARK_RING;
-    if (GC_UNLIKELY(top == m->stack)) {
+  /* Of the ring, `held` places before `at` are in use, the others are empty. While there is work, what is taken is the oldest
+   * of a full ring; when there is none, the oldest there is: a list would go around the ring once for each object. */
+  unsigned at = 0, held = 0, until_share = SHARE_EVERY;
+  while (held > 0 || top > m->stack) {
+    bool more = top > m->stack;
+    struct candidate *place = &m->ring[GC_LIKELY(more) ? at : (at - held) % MARK_RING];
+    struct candidate oldest = {place->object, place->state, place->size};
+    if (GC_UNLIKELY(!more)) {
       place->state = NULL;
-      idle_rounds++;
+      held--;
     } else {
       uintptr_t w = *--top;
-      idle_rounds = 0;
+      at = (at + 1) % MARK_RING;
+      held += held < MARK_RING;
       if (GC_UNLIKELY(w & CONTINUE)) {
         place->state = NULL;
         top = scan_continued(m, &v, top, w);
@@ -222,7 +226,7 @@ GC_NO_SANITIZE uintptr_t *marker_keep_white(const struct view *heap_view, uintpt
  * been found already, as hints or in a stop before. */
 static GC_NO_SANITIZE void drain_range(struct marker *m, const struct view *v, const char *lo, const char *hi) {
   while (lo < hi && m->left == 0) {
-    size_t words = min_size((size_t)(hi - lo) / sizeof(uintptr_t), m->room / 2); /* emptying the ring costs 32 turns */
+    size_t words = min_size((size_t)(hi - lo) / sizeof(uintptr_t), m->room / 2);
     uintptr_t *top = push_words(v, m->stack, lo, words);
     if (heap_is_marking()) top = marker_keep_white(v, m->stack, top);
     marker_drain(m, v, top);
