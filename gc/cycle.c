@@ -312,7 +312,7 @@ static void hint_stopped(void) {
   uint64_t start = os_now_ns();
   char here;
   if (cycle_stopping_hook != NULL) cycle_stopping_hook();
-  world_stop(&here, true);
+  world_stop(&here, false);
   roots_hint_stopped();
   resume(false);
   settings_note_stop(&cycle.current, os_now_ns() - start);
