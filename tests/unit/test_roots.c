@@ -159,6 +159,60 @@ START_TEST(many_ranges) {
 }
 END_TEST
 
+START_TEST(a_range_once) {
+  for (int i = 0; i < 3; i++) REQUIRE(roots_add_once(area + 64, area + 128) && roots_add_once(area + 64, area + 120));
+  gather_and_list();
+  expect(64, 120, 2);
+  expect(120, 128, 1);
+}
+END_TEST
+
+/* Holes at both ends, in the middle, next to each other, around a whole range, and more than one range long. */
+START_TEST(excluded_ranges) {
+  for (size_t i = 0; i < 4; i++) REQUIRE(roots_add(area + i * 1000, area + i * 1000 + 800));
+  static const size_t hole[][2] = {{0, 80}, {400, 480}, {480, 560}, {760, 800}, {1000, 1800}, {2400, 3400}};
+  for (size_t i = 0; i < sizeof hole / sizeof *hole; i++) REQUIRE(roots_exclude(area + hole[i][0], area + hole[i][1]));
+  gather_and_list();
+  expect(0, 80, 0);
+  expect(80, 400, 1);
+  expect(400, 560, 0);
+  expect(560, 760, 1);
+  expect(760, 2000, 0);
+  expect(2000, 2400, 1);
+  expect(2400, 3400, 0);
+  expect(3400, 3800, 1);
+  roots_exclude_nothing();
+  gather_and_list();
+  for (size_t i = 0; i < 4; i++) expect(i * 1000, i * 1000 + 800, 1);
+}
+END_TEST
+
+/* ---- what the program says in a stop for hints ---- */
+
+static void say_area(void) { roots_add_range((struct range){area, area + 4096}); }
+
+static size_t times_listed(const void *object) {
+  size_t n = 0;
+  for (size_t i = 0; i < pieces; i++)
+    for (const char *at = piece[i].lo; at < piece[i].hi; at += sizeof(void *))
+      n += racy_load_word(at) == (uintptr_t)object;
+  return n;
+}
+
+/* The range is read at once: it may be gone when marking looks at the list. */
+START_TEST(ranges_of_hints_are_copied) {
+  void *object = gc_alloc(64);
+  memcpy(area + 80, &object, sizeof object);
+  roots_program_hook = say_area;
+  REQUIRE(!roots_wants_hint_stop());
+  roots_hint_stopped();
+  REQUIRE(munmap(area, 4096) == 0);
+  roots_seal();
+  list_all();
+  REQUIRE(times_listed(object) == 1 && times_covered(area + 80) == 0);
+}
+END_TEST
+
 /* ---- single words, and takers at the same time ---- */
 
 /* Reads whatever lies in a piece, like marking: the address sanitizer must not look. */
@@ -211,6 +265,9 @@ int main(void) {
   tcase_add_test(tc, odd_ranges);
   tcase_add_test(tc, removal);
   tcase_add_test(tc, many_ranges);
+  tcase_add_test(tc, a_range_once);
+  tcase_add_test(tc, excluded_ranges);
+  tcase_add_test(tc, ranges_of_hints_are_copied);
   tcase_add_test(tc, single_words);
   tcase_add_test(tc, each_piece_once);
   return suite_main(s);
