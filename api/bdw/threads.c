@@ -112,8 +112,7 @@ static void at_thread_exit(struct thread *t) {
   next_exit_hook(t);
 }
 
-/* The signals that a program must leave alone: one does both. It is a real-time signal, or GC_SIGNAL's, and set when the
- * library is loaded, so a suggestion comes too late. */
+/* One does both. It is set when the library is loaded (GC_SIGNAL), so a suggestion comes too late. */
 void GC_set_suspend_signal(int signal) { (void)signal; }
 int GC_get_suspend_signal(void) { return world_signal(); }
 void GC_set_thr_restart_signal(int signal) { (void)signal; }
