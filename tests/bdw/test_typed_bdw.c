@@ -114,15 +114,15 @@ START_TEST(large_arrays) {
 }
 END_TEST
 
-/* A pointer behind the last byte keeps the object. */
+/* A pointer behind the last byte keeps the object: of layouts, of no pointers, of nothing but pointers, and large ones. */
 START_TEST(one_past_the_end) {
   begin();
   char **end = GC_malloc_uncollectable(N * sizeof *end);
   bits[0] = 1;
-  GC_descr descr = GC_make_descriptor(bits, 2);
+  const GC_descr descr[] = {GC_make_descriptor(bits, 2), 0, sizeof(GC_word) << 20};
   for (size_t i = 0; i < N; i++) {
-    size_t size = 16 + i * 8;
-    char *p = GC_malloc_explicitly_typed(size, descr);
+    size_t size = i < N - 9 ? 16 + i / 3 * 16 : 5 * 8192;
+    char *p = GC_malloc_explicitly_typed(size, descr[i % 3]);
     left[lefts++] = hide(p);
     end[i] = p + size;
   }
