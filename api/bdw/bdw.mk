@@ -21,7 +21,10 @@ $(LIBGCCPP_SO): api/bdw/gccpp.cc $(LIBGC_SO)
 # Each tests/bdw/test_NAME.c is one program, linked with the drop-in as a client is, and with nothing else of ours.
 BDW_TESTS := $(patsubst tests/bdw/%.c,$(OBJDIR)/bdw/%,$(sort $(wildcard tests/bdw/test_*.c)))
 $(BDW_TESTS): $(OBJDIR)/bdw/%: tests/bdw/%.c $(TEST_HDR) $(wildcard tests/bdw/*.h api/bdw/*.h) $(LIBGC_SO)
-	$(CC) -std=c11 -D_GNU_SOURCE $(CFLAGS) $(WARN) -I. -Iapi -Itests/api -Itests/bdw $(CHECK_CFLAGS) $< -o $@ $(LIBGC_SO) -Wl,-rpath,'$$ORIGIN' -pthread -ldl $(CHECK_LIBS)
+	$(CC) -std=c11 -D_GNU_SOURCE $(CFLAGS) $(WARN) -I. -Iapi -Itests/api -Itests/bdw $(CHECK_CFLAGS) $< -o $@ $(TEST_FIRST) $(LIBGC_SO) -Wl,-rpath,'$$ORIGIN' -pthread -ldl $(CHECK_LIBS)
+
+# The C library before the drop-in, in the order in which names are looked up.
+$(OBJDIR)/bdw/test_order: TEST_FIRST = -Wl,--no-as-needed -lc
 
 .PHONY: check-bdw check-bdw-symbols
 check-bdw: $(BDW_TESTS)
