@@ -61,6 +61,10 @@ void collector_wait(uint64_t over) {
     os_futex_wait(&never, 0, NAP_NS);
 }
 
+bool collector_is_awaited(void) {
+  return atomic32_load_acquire(&collector.asked) != atomic32_load_acquire(&collector.ended);
+}
+
 /* Waits with stops allowed: the cycle will stop this thread. */
 static void wait_for(unsigned number) {
   for (;;) {

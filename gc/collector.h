@@ -12,6 +12,9 @@ bool collector_ask(enum cycle_reason reason);
  * goal, and not for ever. */
 void collector_wait(uint64_t over);
 
+/* Somebody waits for a cycle that was asked for. */
+bool collector_is_awaited(void);
+
 void collector_fork_child(void); /* it does not exist there */
 
 #endif

@@ -424,6 +424,8 @@ static bool should_run(enum cycle_reason reason) {
   return (reason != CYCLE_HEAP || cycle_is_due()) && (cycle_allowed_hook == NULL || cycle_allowed_hook());
 }
 
+bool cycle_is_awaited(void) { return lock_is_awaited(&cycle.lock); }
+
 static void run_here(enum cycle_reason reason) {
   lock_acquire_stoppable(&cycle.lock);
   bool run = should_run(reason);

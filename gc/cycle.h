@@ -45,6 +45,9 @@ extern void (*cycle_judged_hook)(void);
 /* Called by whoever ran a cycle, and by whoever waited for it, when it is over and no lock is held. Set at init, or NULL. */
 extern void (*cycle_over_hook)(void);
 
+/* Threads wait for the cycle that is under way to end, to run one themselves or to keep others out. */
+bool cycle_is_awaited(void);
+
 /* Returns when whoever was sweeping has filed what was in hand. Stops not deferred. */
 void cycle_wait_for_sweepers(void);
 

@@ -56,5 +56,6 @@ GC_INLINE void lock_release(struct lock *l) {
  * stopped. The caller must not defer stops; on return it does, until lock_release_stoppable. */
 void lock_acquire_stoppable(struct lock *l);
 void lock_release_stoppable(struct lock *l);
+GC_INLINE bool lock_is_awaited(const struct lock *l) { return atomic32_load_relaxed(&l->waiters) != 0; }
 
 #endif

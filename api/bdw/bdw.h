@@ -105,6 +105,11 @@ void bdw_lock_for_stop(void), bdw_unlock_after_stop(void);
 /* What bdw_init does for threads: hooks that only they need, and GC_stackbottom. (threads.c) */
 void bdw_threads_init(void);
 
+/* meet.c: a thread of the program is in a call that wants something of the collector (stops allowed); the collector waits for
+ * one, the allocation lock held, before the world stops; the world runs again; a child of fork. */
+void bdw_meet(void), bdw_meet_await(void), bdw_meet_over(void), bdw_meet_fork_child(void);
+bool bdw_lock_is_awaited(void); /* threads.c: threads wait for the allocation lock */
+
 /* Called by control.c's hooks (gc/cycle.h, gc/roots.h). */
 
 /* threads.c: in the stop, when it has begun (roots_program_hook) and just before it ends (cycle_resuming_hook): the program is told

@@ -3,7 +3,7 @@
  *   wanted    GC_dont_gc, and for those that begin by themselves the stop function, can say no; then the start callback,
  *             in the thread of the program that wants the cycle
  *   began     event START, toggle references; the rest may come in the collector's own thread
- *   stopping  bdw_lock is taken, toggle references, event PRE_STOP_WORLD; the world stops
+ *   stopping  bdw_lock is taken, a thread of the program is awaited (meet.c), toggle references, event PRE_STOP_WORLD; the world stops
  *   gathering events POST_STOP_WORLD, MARK_START; what the program pushes becomes roots. An attempt that took too long goes
  *             to resuming and comes again.
  *   marked    objects with mark procedures (gc/traced.h), then links and finalizers (gc/verdict.h), until none wants more marked
@@ -74,6 +74,7 @@ static void on_began(void) {
 
 static void on_stopping(void) {
   bdw_lock_for_stop();
+  bdw_meet_await();
   bdw_final_stopping();
   tell(GC_EVENT_PRE_STOP_WORLD);
 }
@@ -128,6 +129,7 @@ static void on_resumed(bool ended) {
     in_cycle = false;
   }
   bdw_unlock_after_stop();
+  bdw_meet_over();
 }
 
 static void on_over(void) {

@@ -43,6 +43,14 @@ static void must_not_hold(void) {
         "forks");
 }
 
+/* A thread that wants something of the collector is where the world may stop. */
+static void on_asked(void) {
+  must_not_hold();
+  bdw_meet();
+}
+
+bool bdw_lock_is_awaited(void) { return lock_is_awaited(&program_lock); }
+
 void bdw_lock(void) {
   if (holds) fatal("the allocation lock is taken by a thread that holds it; GC_call_with_alloc_lock does not nest");
   library_enter();
@@ -334,7 +342,10 @@ void GC_atfork_prepare(void) {
 }
 
 /* Of those who waited for the lock nobody is left. */
-static void forget_waiters(void) { atomic32_store_relaxed(&program_lock.waiters, 0); }
+static void forget_waiters(void) {
+  atomic32_store_relaxed(&program_lock.waiters, 0);
+  bdw_meet_fork_child();
+}
 
 void GC_atfork_parent(void) { fork_end_by_hand(false); }
 void GC_atfork_child(void) {
@@ -363,7 +374,7 @@ void *GC_dlopen(const char *path, int mode) { return dlopen(path, mode); }
 
 void bdw_threads_init(void) {
   struct thread *t = thread_register_self();
-  cycle_asked_hook = must_not_hold;
+  cycle_asked_hook = on_asked;
   cycle_forking_hook = fork_with_lock;
   next_exit_hook = thread_exit_hook;
   thread_exit_hook = at_thread_exit;
