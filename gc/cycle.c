@@ -247,6 +247,7 @@ static void end_and_resume(uint64_t stopped_at) {
   cycle.current.at[AT_RESUME] = os_now_ns();
   resume(true);
   background_let_go();
+  verdict_over();
   cycle.current.at[AT_END] = os_now_ns();
   scavenge_set_goal(cycle.current.next_gc);
   PROBE3(cycle__end, cycle.current.number, cycle.current.live_after, cycle.current.objects);

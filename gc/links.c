@@ -30,7 +30,12 @@ static void chain(uint32_t i) {
   *bucket = i;
 }
 
-static void unchain(uint32_t i) { *find(watch_at(i)->kind, watch_at(i)->link) = watch_at(i)->next_link; }
+/* A dead one may stand beside a new one for the same word, so it is known by its number. */
+void link_unchain(uint32_t i) {
+  uint32_t *at = hash_bucket(&links.hash, (const void *)(uintptr_t)watch_at(i)->link);
+  while (*at != i) at = &watch_at(*at)->next_link;
+  *at = watch_at(i)->next_link;
+}
 
 static void grow(void) {
   uint32_t *parted = hash_grow(&links.hash, links.in_use);
@@ -65,7 +70,7 @@ enum link_outcome link_set(const struct link *l, const void *p, const struct slo
 }
 
 static void move_to(uint32_t i, const struct link *to) {
-  unchain(i);
+  link_unchain(i);
   watch_set_other(i, (void *)(uintptr_t)to->word, &to->place);
   chain(i);
 }
@@ -87,22 +92,24 @@ enum link_outcome link_move(const struct link *l, const struct link *to) {
 bool link_end(const struct link *l) {
   watch_lock();
   uint32_t i = number_of(l->kind, l->word);
-  if (i != 0) link_forget(i);
+  if (i != 0) link_free(i);
   watch_unlock();
   return i != 0;
 }
 
 /* ---- what befalls them ---- */
 
-void link_forget(uint32_t i) {
-  unchain(i);
+void link_clear(uint32_t i) { atomic_store_relaxed(watch_at(i)->link, 0); }
+
+void link_free(uint32_t i) {
+  link_unchain(i);
   links.in_use--;
   watch_free(i);
 }
 
-void link_clear(uint32_t i) {
-  atomic_store_relaxed(watch_at(i)->link, 0);
-  link_forget(i);
+void link_bury(uint32_t i) {
+  links.in_use--;
+  watch_bury(i, WATCH_DEAD_LINK);
 }
 
 static bool lies_in(const struct watch *w, const struct slot *s) {
@@ -127,7 +134,7 @@ static void each_in(const struct slot *s, void (*f)(uint32_t i, const struct slo
 
 static void end_one(uint32_t i, const struct slot *s, const struct slot *to) {
   (void)s, (void)to;
-  link_forget(i);
+  link_free(i);
 }
 
 void links_freed(const struct slot *s) { each_in(s, end_one, NULL); }
@@ -136,7 +143,7 @@ static void move_one(uint32_t i, const struct slot *s, const struct slot *to) {
   size_t at = (size_t)((char *)(uintptr_t)watch_at(i)->link - s->object);
   struct link l = {watch_at(i)->kind, (atomic_word *)(to->object + at), *to};
   if (at + sizeof(uintptr_t) > to->size) {
-    link_forget(i);
+    link_free(i);
     return;
   }
   atomic_store_relaxed(l.word, atomic_load_relaxed(watch_at(i)->link));

@@ -43,8 +43,10 @@ void toggles_ask(enum toggle (*ask)(void *object));
 
 /* Under the lock, or in the stop. */
 
-void link_clear(uint32_t i);  /* the word becomes 0, the record is free */
-void link_forget(uint32_t i); /* the word is nobody's, or about to be */
+void link_clear(uint32_t i); /* the word becomes 0; then one of the next two */
+void link_free(uint32_t i);
+void link_bury(uint32_t i);    /* in the stop (watch_bury) */
+void link_unchain(uint32_t i); /* for gc/watch.c: a dead one leaves the hash */
 /* The object in slot s, which has links or not, is about to be freed; or it goes on as the one in slot `to`, with the same
  * contents: links are copied again, since a stop may have cleared the old ones alone. */
 void links_freed(const struct slot *s);

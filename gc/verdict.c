@@ -48,7 +48,14 @@ void verdict_reopen(uint32_t i) {
 
 /* Nothing is decided about it here. */
 static bool is_others(const struct watch *w) {
-  return w->kind == WATCH_NONE || w->kind == WATCH_KEPT || w->kind == WATCH_TRACED;
+  switch (w->kind) {
+    case WATCH_NONE:
+    case WATCH_KEPT:
+    case WATCH_TRACED:
+    case WATCH_DEAD:
+    case WATCH_DEAD_LINK: return true;
+    default: return false;
+  }
 }
 
 static bool is_settled(const struct watch *w) {
@@ -178,14 +185,24 @@ static GC_NO_SANITIZE void mark_children(const struct watch *w) {
   }
 }
 
+static void bury_weak(uint32_t i) {
+  weak_clear(i);
+  watch_bury(i, WATCH_DEAD);
+}
+
+static void bury_link(uint32_t i) {
+  link_clear(i);
+  link_bury(i);
+}
+
 /* Before any object's words are read for the order of turns: links may be among them. */
 static void clear_weak(void) {
   for (uint32_t i = verdict.open, next; i != 0; i = next) {
     struct watch *w = watch_at(i);
     next = w->next_open;
     if (is_marked(w->state)) continue;
-    if (w->kind == WATCH_WEAK || w->kind == WATCH_EPHEMERON) weak_clear(i);
-    if (w->kind == WATCH_LINK) link_clear(i);
+    if (w->kind == WATCH_WEAK || w->kind == WATCH_EPHEMERON) bury_weak(i);
+    if (w->kind == WATCH_LINK) bury_link(i);
   }
 }
 
@@ -222,9 +239,9 @@ static void queue_doomed(int turn) {
 
 static void object_died(uint32_t i) {
   switch (watch_at(i)->kind) {
-    case WATCH_LONG_WEAK: weak_clear(i); break;
-    case WATCH_LONG_LINK: link_clear(i); break;
-    case WATCH_TOGGLE: watch_free(i); break;
+    case WATCH_LONG_WEAK: bury_weak(i); break;
+    case WATCH_LONG_LINK: bury_link(i); break;
+    case WATCH_TOGGLE: watch_bury(i, WATCH_DEAD); break;
     default: break;
   }
 }
@@ -233,8 +250,11 @@ static void other_died(uint32_t i) {
   switch (watch_at(i)->kind) {
     case WATCH_NONE: break;
     case WATCH_LINK:
-    case WATCH_LONG_LINK: link_forget(i); break;
-    default: weak_handle_died(i); break;
+    case WATCH_LONG_LINK: link_bury(i); break;
+    default:
+      weak_handle_died(i);
+      watch_bury(i, WATCH_DEAD);
+      break;
   }
 }
 
@@ -289,6 +309,15 @@ static bool run_steps(void) {
     if (converge_open() || next_step()) return true;
   } while (verdict.step != BEGIN);
   return false;
+}
+
+void verdict_over(void) {
+  if (atomic_load_relaxed(&watch_counts) == 0) return;
+  for (bool more = true; more;) {
+    watch_lock();
+    more = watch_free_dead(PIECE / 8);
+    watch_unlock();
+  }
 }
 
 bool verdict_marked(void) {

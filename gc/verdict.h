@@ -22,6 +22,9 @@
 /* cycle_marked_hook. */
 bool verdict_marked(void);
 
+/* The world runs again: what the stop left to do is done, in short turns of the lock. */
+void verdict_over(void);
+
 /* Beside the program, after arming and marking: decides what can be decided. mark: marks from the sealed roots. */
 void verdict_beside(void (*mark)(void));
 

@@ -17,6 +17,7 @@ static struct {
   struct hash hash;     /* by the object's address */
   uint32_t end;         /* [L:WATCH; STW] as the rest: records that were ever used, number 0 included */
   uint32_t unused;      /* list of records to use again */
+  uint32_t dead;        /* list of dead ones, by value; 0 ends it */
   uint32_t in_use;
   uint64_t count[WATCH_KINDS];
 } table GC_OWN_DATA = {.lock = LOCK_INIT(WATCH), .end = 1};
@@ -90,10 +91,12 @@ static void unlink_record(uint32_t i) {
   if (w->state != NULL) count_page(w->object, 0u - 1);
 }
 
+static bool is_dead(const struct watch *w) { return w->kind == WATCH_DEAD || w->kind == WATCH_DEAD_LINK; }
+
 uint32_t watch_find(const void *p, uint32_t after) {
   if (table.in_use == 0) return 0;
   uint32_t i = after == 0 ? *bucket_of(p) : watch_at(after)->next;
-  while (i != 0 && watch_at(i)->object != p) i = watch_at(i)->next;
+  while (i != 0 && (watch_at(i)->object != p || is_dead(watch_at(i)))) i = watch_at(i)->next;
   return i;
 }
 
@@ -166,6 +169,26 @@ void watch_free(uint32_t i) {
   table.in_use--;
   w->next = table.unused;
   table.unused = i;
+}
+
+/* Spans may change hands before the record is freed: what is counted by them goes now. */
+void watch_bury(uint32_t i, enum watch_kind dead) {
+  struct watch *w = watch_at(i);
+  if (w->state != NULL) count_page(w->object, 0u - 1);
+  if (w->other_state != NULL) count_page(w->other, 0u - 1);
+  w->state = w->other_state = NULL;
+  watch_changed(i, dead);
+  w->value = table.dead;
+  table.dead = i;
+}
+
+bool watch_free_dead(unsigned most) {
+  for (uint32_t i; most > 0 && (i = table.dead) != 0; most--) {
+    table.dead = (uint32_t)watch_at(i)->value;
+    if (watch_at(i)->kind == WATCH_DEAD_LINK) link_unchain(i);
+    watch_free(i);
+  }
+  return table.dead != 0;
 }
 
 void watch_retarget(uint32_t i, const void *p, const struct slot *s) {

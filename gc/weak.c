@@ -35,7 +35,16 @@ void weak_clear(uint32_t i) {
   struct handle *h = watch_at(i)->other;
   write_target(h, NULL, 0);
   h->record = 0;
+}
+
+static void clear_and_free(uint32_t i) {
+  weak_clear(i);
   watch_free(i);
+}
+
+static void clear_link(uint32_t i) {
+  link_clear(i);
+  link_free(i);
 }
 
 void weak_handle_died(uint32_t i) {
@@ -45,7 +54,7 @@ void weak_handle_died(uint32_t i) {
 
 void weak_unbind(struct handle *h) {
   watch_lock();
-  if (h->record != 0) weak_clear(h->record);
+  if (h->record != 0) clear_and_free(h->record);
   h->seal = 0;
   watch_unlock();
 }
@@ -70,9 +79,9 @@ static void end_record(uint32_t i) {
   switch ((enum watch_kind)w->kind) {
     case WATCH_WEAK:
     case WATCH_LONG_WEAK:
-    case WATCH_EPHEMERON: weak_clear(i); break;
+    case WATCH_EPHEMERON: clear_and_free(i); break;
     case WATCH_LINK:
-    case WATCH_LONG_LINK: link_clear(i); break;
+    case WATCH_LONG_LINK: clear_link(i); break;
     case WATCH_QUEUED:
     case WATCH_TRACED: watch_cancel(i); break;
     case WATCH_KEPT: kept_remove((uint32_t)w->value); /* fall through */
@@ -99,7 +108,7 @@ void weak_object_freed(const void *p) {
 static void move_record(uint32_t i, const void *q, const struct slot *to) {
   struct watch *w = watch_at(i);
   if (w->kind == WATCH_LINK || w->kind == WATCH_LONG_LINK) {
-    link_clear(i);
+    clear_link(i);
     return;
   }
   watch_retarget(i, q, to);

@@ -52,7 +52,7 @@ bool weak_is_bound(const struct slot *s);
  * still hold the seal of a handle that was there before. */
 uint32_t weak_record_of(const struct slot *s);
 
-/* Under the lock or in the stop: the handle refers to nothing any more, the record is free. */
+/* Under the lock or in the stop: the handle refers to nothing any more; the record is to be freed, or buried. */
 void weak_clear(uint32_t i);
 /* The handle itself is about to be freed. */
 void weak_handle_died(uint32_t i);

@@ -73,6 +73,57 @@ START_TEST(links_in_objects) {
 }
 END_TEST
 
+/* Links that a stop buried are in nobody's way: the same words are links again before the dead records are freed. */
+START_TEST(dead_links_are_not_found) {
+  quiet_heap();
+  char *p = gc_alloc(64);
+  thread_defer_stops();
+  struct slot s = slot_find(p);
+  for (size_t i = 0; i < N; i++) set_one(WATCH_LINK, i, LINK_DONE);
+  struct link on_heap = {WATCH_LONG_LINK, (atomic_word *)p, s};
+  REQUIRE(link_set(&on_heap, p, &s) == LINK_DONE);
+  watch_lock();
+  for (uint32_t i = 1; i < watch_end(); i++) link_bury(i);
+  REQUIRE(watch_count(WATCH_LINK) == 0 && watch_count(WATCH_DEAD_LINK) == N + 1);
+  REQUIRE(watch_find(p, 0) == 0 && !page_is_watched(s.page) && watch_check() == NULL);
+  watch_unlock();
+  for (size_t i = 0; i < N; i += 2) set_one(WATCH_LINK, i, LINK_DONE);
+  for (size_t i = 0; i < N; i++) {
+    struct link l = link_to(WATCH_LINK, i);
+    if (i % 4 != 2) REQUIRE(link_end(&l) == (i % 4 == 0));
+  }
+  watch_lock();
+  REQUIRE(watch_check() == NULL && watch_free_dead(N) && !watch_free_dead(1));
+  REQUIRE(watch_check() == NULL && watch_count(WATCH_DEAD_LINK) == 0 && watch_count(WATCH_LINK) == N / 4);
+  watch_unlock();
+  for (size_t i = 2; i < N; i += 4) set_one(WATCH_LINK, i, LINK_THERE);
+  thread_allow_stops();
+}
+END_TEST
+
+/* What the last stop finds dead it buries, and the cycle frees after it. */
+START_TEST(cycles_free_what_they_bury) {
+  enum { DEAD = 1000 };
+  quiet_heap();
+  for (size_t i = 0; i < DEAD; i++) {
+    void *p = gc_alloc(64);
+    thread_defer_stops();
+    struct slot s = slot_find(p);
+    struct link l = link_to(i % 2 == 0 ? WATCH_LINK : WATCH_LONG_LINK, i);
+    *l.word = ~(uintptr_t)p;
+    REQUIRE(link_set(&l, p, &s) == LINK_DONE);
+    thread_allow_stops();
+  }
+  gc_collect();
+  thread_defer_stops();
+  watch_lock();
+  REQUIRE(watch_count(WATCH_DEAD_LINK) == 0);
+  REQUIRE(watch_count(WATCH_LINK) + watch_count(WATCH_LONG_LINK) <= DEAD / 20);
+  watch_unlock();
+  thread_allow_stops();
+}
+END_TEST
+
 static uint32_t record_at(const atomic_word *at) {
   for (uint32_t i = 1; i < watch_end(); i++)
     if (watch_at(i)->kind == WATCH_LINK && watch_at(i)->link == at) return i;
@@ -114,6 +165,8 @@ int main(void) {
   TCase *tc = suite_case(s, "links");
   tcase_add_test(tc, links_are_found);
   tcase_add_loop_test(tc, links_in_objects, 0, 2);
+  tcase_add_test(tc, dead_links_are_not_found);
+  tcase_add_test(tc, cycles_free_what_they_bury);
   tcase_add_test(tc, checker_fires);
   return suite_main(s);
 }
