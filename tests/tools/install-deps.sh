@@ -36,6 +36,7 @@ elif [ "${1:-}" = bdw ]; then
   need gobjc command -v "$(gcc -print-prog-name=cc1obj)"
   need nix-bin command -v nix-instantiate
   need crystal command -v crystal
+  need time test -x /usr/bin/time
 else
   need gcc command -v gcc
   need g++ command -v g++

@@ -86,9 +86,11 @@ def stalin_program(name):
 
 
 def stalin(name):
-    """The options are those of the package's own script for its benchmarks."""
-    options = ["-d0", "-d1", "-d5", "-d6", "-Ob", "-Om", "-On", "-Or", "-Ot", "-copt", "-O2", "-copt", "-w"]
-    return lambda size: [["sh", "-c", f"sed -f stalin.sed {name}.sc > program.sc"], ["stalin", *options, "program"], ["./program"]]
+    """The options, and the stack without a limit, are those of the package's own scripts for its benchmarks."""
+    options = "-d0 -d1 -d5 -d6 -Ob -Om -On -Or -Ot -copt -O2 -copt -w"
+    return lambda size: [["sh", "-c", f"sed -f stalin.sed {name}.sc > program.sc"],
+                         ["sh", "-c", f"ulimit -s unlimited && exec stalin {options} program"],
+                         ["sh", "-c", "ulimit -s unlimited && exec ./program"]]
 
 
 def neko(program, boot=False):
@@ -99,13 +101,13 @@ def neko(program, boot=False):
 
 
 def nix(size):
-    store = [f"--option {key} {value}" for key, value in ()]
-    return [["nix-instantiate", "--eval", "--strict", "--json", *store, "--expr", f"import ./work.nix {{ n = {size}; }}"]]
+    return [["nix-instantiate", "--eval", "--strict", "--json", "--expr", f"import ./work.nix {{ n = {size}; }}"]]
 
 
 NIX_FOLDERS = {"NIX_STORE_DIR": "{work}/store", "NIX_STATE_DIR": "{work}/state", "NIX_LOG_DIR": "{work}/log", "NIX_CONF_DIR": "{work}/conf",
                "NIX_DATA_DIR": "{work}/data", "NIX_REMOTE": "", "NIX_LOCALSTATE_DIR": "{work}/local"}
 SIZE = {"WORK_SIZE": "{size}"}
+STALIN_TIMES = ((r"(?m)^ *\d+ - +\d+% - ", "", "the seconds and the share of the memory that the compiler prints with each phase"),)
 
 WORKS = [
     Work("guile/trees", "pairs and vectors of all ages, old ones made to point to young ones", guile("trees"),
@@ -130,14 +132,12 @@ WORKS = [
     Work("w3m/page", "w3m -dump of a page of nested tables, lists, forms and long paragraphs",
          lambda size: [["w3m", "-dump", "-cols", "100", "-T", "text/html", "page.html"]],
          {"full": 200, "bounded": 30, "stress": 1}, web_page, every=1000),
-    Work("stalin/boyer", "compiles and runs the benchmark boyer that it ships", stalin("boyer"),
-         {"full": 1000, "bounded": 50, "stress": None}, stalin_program("boyer"), made=("program.c",)),
+    Work("stalin/tak", "compiles and runs the benchmark tak that it ships", stalin("tak"),
+         {"full": 1000, "bounded": 1000, "stress": None}, stalin_program("tak"), made=("program.db",), filters=STALIN_TIMES),
     Work("stalin/browse", "compiles and runs the benchmark browse", stalin("browse"),
-         {"full": 1000, "bounded": None, "stress": None}, stalin_program("browse"), made=("program.c",)),
-    Work("stalin/destruct", "compiles and runs the benchmark destruct", stalin("destruct"),
-         {"full": 1000, "bounded": None, "stress": 5}, stalin_program("destruct"), made=("program.c",)),
-    Work("stalin/nboyer", "compiles and runs the benchmark nboyer", stalin("nboyer"),
-         {"full": 4, "bounded": None, "stress": None}, stalin_program("nboyer"), made=("program.c",)),
+         {"full": 1000, "bounded": None, "stress": None}, stalin_program("browse"), made=("program.db",), filters=STALIN_TIMES),
+    Work("stalin/boyer", "compiles, for half a minute, and runs the benchmark boyer", stalin("boyer"),
+         {"full": 1000, "bounded": None, "stress": None}, stalin_program("boyer"), made=("program.db",), filters=STALIN_TIMES, limit=300),
     Work("poke/work", "structures constructed and mapped, arrays, strings, closures", lambda size: [["poke", "-L", "work.pk", str(size)]],
          {"full": 5000, "bounded": 500, "stress": 20}, shipped("poke/work.pk"), every=1000),
     Work("parser3/work", "hashes, tables, strings, patterns; collects where the program asks", lambda size: [["parser3", "./work.html"]],
@@ -148,7 +148,7 @@ WORKS = [
          lambda size: [["gcc", "-O1", "-w", "-o", "work", "work.m", "-l:libobjc_gc.so.4"], ["./work", str(size)]],
          {"full": 2000, "bounded": 200, "stress": 2}, shipped("objc/work.m"), every=1000),
     Work("nix/work", "the Nix language: lists, attribute sets, strings, JSON", nix,
-         {"full": 30, "bounded": 5, "stress": 1}, shipped("nix/work.nix"), environment=NIX_FOLDERS, every=10000),
+         {"full": 150, "bounded": 60, "stress": 1}, shipped("nix/work.nix"), environment=NIX_FOLDERS, every=10000),
     Work("crystal/work", "the Crystal compiler, and the program it makes: fibers, finalizers",
          lambda size: [["crystal", "build", "--no-debug", "-o", "work", "work.cr"], ["./work", str(size)]],
          {"full": 1000, "bounded": None, "stress": None}, shipped("crystal/work.cr")),
