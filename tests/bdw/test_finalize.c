@@ -324,6 +324,31 @@ static void on_demand(void) {
   REQUIRE_MOSTLY(ran(N, 2 * N, 1), (size_t)N);
 }
 
+/* Many wait for the same collections, and all the time something is queued. */
+static void count_notice(void) { atomic_fetch_add(&notified, 1); }
+
+static void *collect_often(void *unused) {
+  for (int i = 0; i < 100; i++) GC_gcollect();
+  return unused;
+}
+
+static void one_notice_per_collection(void) {
+  pthread_t t[THREADS];
+  GC_INIT();
+  GC_set_finalize_on_demand(1);
+  make_plain(0, N);
+  collect();
+  REQUIRE(GC_should_invoke_finalizers());
+  GC_set_finalizer_notifier(count_notice);
+  GC_word before = GC_get_gc_no();
+  for (int i = 0; i < THREADS; i++) REQUIRE(pthread_create(&t[i], NULL, collect_often, NULL) == 0);
+  for (int i = 0; i < THREADS; i++) REQUIRE(pthread_join(t[i], NULL) == 0);
+  GC_word cycles = GC_get_gc_no() - before;
+  unsigned n = atomic_load(&notified);
+  printf("%u notices of %lu collections", n, (unsigned long)cycles);
+  REQUIRE_MSG(n > 0 && n <= cycles, "%u notices of %lu collections", n, (unsigned long)cycles);
+}
+
 /* -- by allocation -- */
 static void allocating_end(void *obj, void *cd) {
   on_end(obj, cd);
@@ -479,6 +504,7 @@ static const struct test_case cases[] = {
     {"data_are_reachable", data_are_reachable, NULL},
     {"resurrection", resurrection, NULL},
     {"on_demand", on_demand, NULL},
+    {"one_notice_per_collection", one_notice_per_collection, NULL},
     {"allocation_runs_them", allocation_runs_them, NULL},
     {"they_may_jump_out", they_may_jump_out, NULL},
     {"all_at_the_end", all_at_the_end, NULL},
