@@ -55,6 +55,7 @@ static bool begin(void) {
   if (table.bucket != NULL && layouts.base == NULL) layouts.base = meta_map(bytes);
   if (layouts.base == NULL) return false;
   table.buckets = BUCKETS_FIRST;
+  atomic_store_relaxed(&layouts.hash, table.buckets * sizeof *table.bucket);
   table.room = bytes / LAYOUT_UNIT;
   central_init(TYPED_FIRST, SPAN_CLASSES);
   compact_init(TYPED_FIRST, SPAN_CLASSES);
@@ -76,6 +77,7 @@ static void grow_buckets(void) {
   os_unreserve(table.bucket, round_up(table.buckets * sizeof *table.bucket, os_page_size()));
   table.bucket = bigger;
   table.buckets = n;
+  atomic_store_relaxed(&layouts.hash, n * sizeof *bigger);
 }
 
 static uint64_t hash_of(const struct gc_layout *l) {

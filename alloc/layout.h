@@ -43,6 +43,7 @@ struct gc_layout {
 struct layouts {
   char *base;       /* [const once set, before used is] */
   atomic_word used; /* [A] units; grows */
+  atomic_word hash; /* [A] bytes of the table that finds equal ones; grows */
 };
 extern struct layouts layouts;
 
@@ -50,6 +51,11 @@ extern struct layouts layouts;
  * memory is refused. Stops deferred. */
 typedef void layout_fill(const void *arg, uint64_t *bits);
 const struct gc_layout *layout_intern(size_t element_size, size_t words, layout_fill *fill, const void *arg);
+
+/* Metadata: records and the table that finds them. */
+GC_INLINE uint64_t layout_bytes(void) {
+  return atomic_load_relaxed(&layouts.used) * LAYOUT_UNIT + atomic_load_relaxed(&layouts.hash);
+}
 
 /* Whether l is the address of a layout: safe with any value. */
 GC_INLINE bool layout_is_known(const struct gc_layout *l) {

@@ -2,6 +2,7 @@
 #include "alloc/pageheap.h"
 
 #include "alloc/inside.h"
+#include "alloc/layout.h"
 #include "alloc/pages.h"
 #include "alloc/sample.h"
 #include "alloc/slotmap.h"
@@ -55,8 +56,8 @@ size_t pageheap_take_fresh(uint32_t *page, size_t max) {
 
 #define TABLE_BYTES (sizeof(atomic_word) + sizeof(struct span)) /* per page */
 
-/* Exact but for records of threads: the slot map grows only under HEAP. */
-static uint64_t metadata(void) { return meta_bytes() + slotmap_bytes() + pages_limit() * TABLE_BYTES; }
+/* Exact but for records of threads and layouts: the slot map grows only under HEAP. */
+static uint64_t metadata(void) { return meta_bytes() + layout_bytes() + slotmap_bytes() + pages_limit() * TABLE_BYTES; }
 static uint64_t memory(void) { return ((pages_limit() - pages_released()) << PAGE_SHIFT) + metadata(); }
 static uint64_t needed(void) { return (pages_in_use() << PAGE_SHIFT) + metadata(); } /* the rest can be given back */
 

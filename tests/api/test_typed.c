@@ -166,17 +166,28 @@ START_TEST(same_description_same_layout) {
 }
 END_TEST
 
+static uint64_t metadata_bytes(void) {
+  static struct gc_stats s;
+  gc_read_stats(&s);
+  return s.gc_sys;
+}
+
 /* More than the first table of layouts has room for; none is forgotten, none is made twice. */
 START_TEST(many_layouts) {
   enum { MANY = 5000 };
   static const gc_layout *l[MANY];
-  for (int round = 0; round < 2; round++)
+  uint64_t sys[3] = {metadata_bytes()};
+  for (int round = 0; round < 2; round++) {
     for (uint64_t i = 0; i < MANY; i++) {
       uint64_t bits[2] = {i * 2 + 1, i % 3};
       const gc_layout *made = gc_layout_bitmap(8 * 128, bits, 2);
       REQUIRE(made != NULL && (round == 0 || made == l[i]));
       l[i] = made;
     }
+    sys[round + 1] = metadata_bytes();
+  }
+  REQUIRE_MSG(sys[1] - sys[0] > MANY * 64, "gc_sys grew by %lu bytes", (unsigned long)(sys[1] - sys[0]));
+  REQUIRE_MSG(sys[2] == sys[1], "gc_sys grew by %lu bytes without a new layout", (unsigned long)(sys[2] - sys[1]));
 }
 END_TEST
 
