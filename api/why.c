@@ -95,6 +95,8 @@ static void print_root(FILE *to, const struct path *p) {
     case ROOT_TLS: fprintf(to, "thread-local storage of thread %d%s", r->tid, r->own ? " (the caller)" : ""); break;
     case ROOT_THREAD: fprintf(to, "start argument or result of thread %d", r->tid); break;
     case ROOT_KEPT: fprintf(to, "record of an uncollectable object"); break;
+    case ROOT_QUEUED: fprintf(to, "queue of finalizers that are to run"); break;
+    case ROOT_HELD: fprintf(to, "record of a finalizer's argument or a toggle reference"); break;
     case ROOT_CACHE: fprintf(to, "cache of a thread: the last object it allocated in its class"); break;
   }
   fputc('\n', to);
@@ -110,12 +112,21 @@ static void print_object(FILE *to, const struct path_step *s) {
 }
 
 static void print_word(FILE *to, const struct path *p, size_t i) {
-  uintptr_t word = path_step(p, i)->word;
-  if (p->length > 2 * PATH_ENDS && i == p->length - PATH_ENDS)
-    fprintf(to, "  ... %zu objects not told ...\n  word at 0x%zx in the last of them\n", p->length - 2 * PATH_ENDS,
-            (size_t)word);
-  else
-    fprintf(to, "  word at +0x%zx in it\n", (size_t)(word - path_step(p, i - 1)->object));
+  const struct path_step *s = path_step(p, i);
+  bool jumped = p->length > 2 * PATH_ENDS && i == p->length - PATH_ENDS;
+  const char *holder = jumped ? "the last of them" : "it";
+  if (jumped) fprintf(to, "  ... %zu objects not told ...\n", p->length - 2 * PATH_ENDS);
+  switch (s->edge) {
+    case EDGE_WORD:
+      if (jumped)
+        fprintf(to, "  word at 0x%zx in %s\n", (size_t)s->word, holder);
+      else
+        fprintf(to, "  word at +0x%zx in %s\n", (size_t)(s->word - path_step(p, i - 1)->object), holder);
+      break;
+    case EDGE_KEY: fprintf(to, "  value of an ephemeron whose key is %s\n", holder); break;
+    case EDGE_EPHEMERON: fprintf(to, "  value of the ephemeron that is %s, whose key is kept, too\n", holder); break;
+    case EDGE_ARGUMENT: fprintf(to, "  argument of the finalizer of %s\n", holder); break;
+  }
 }
 
 static void print_steps(FILE *to, const struct path *p) {

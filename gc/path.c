@@ -8,6 +8,7 @@
 #include "alloc/sweep.h"
 #include "gc/background.h"
 #include "gc/cycle.h"
+#include "gc/weak.h"
 #include "runtime/os.h"
 #include "runtime/thread.h"
 #include "runtime/world.h"
@@ -94,8 +95,44 @@ static GC_NO_SANITIZE void consider(struct search *s, const char *word, uint64_t
 
 static bool is_over(const struct search *s) { return s->goal != SIZE_MAX; }
 
+/* What is not of the heap is always there. */
+static bool is_reached(const struct search *s, const void *p) {
+  struct slot slot = slot_find(p);
+  size_t i = (size_t)(slot.object - heap.base) / 8;
+  return slot.object == NULL || (s->seen[i / 64] & (uint64_t)1 << (i % 64)) != 0;
+}
+
+/* The record of an object that was reached. The second of key and ephemeron to be expanded finds the other one reached. */
+static void follow_record(struct search *s, uint32_t record, uint64_t index) {
+  const struct watch *w = watch_at(record);
+  bool follow = w->kind == WATCH_FINALIZER;
+  if (w->kind == WATCH_EPHEMERON) follow = is_reached(s, w->object) && is_reached(s, w->other);
+  if (follow && !is_over(s)) consider(s, (const char *)&w->value, index);
+}
+
+/* Those of objects in the slot - a tiny block has several - and the one whose handle it is. */
+static void follow_records(struct search *s, const struct slot *slot, uint64_t index) {
+  if (!page_is_watched(slot->page)) return;
+  size_t places = slot->sc == TINY_SPAN_CLASS ? slot->size : 1;
+  for (size_t k = 0; k < places; k++)
+    for (uint32_t i = 0; (i = watch_find(slot->object + k, i)) != 0;) follow_record(s, i, index);
+  uint32_t i = weak_record_of(slot);
+  if (i != 0) follow_record(s, i, index);
+}
+
+/* What records keep, whatever is reached. */
+static void search_records(struct search *s) {
+  for (uint32_t i = 1; i < watch_end() && !is_over(s); i++) {
+    const struct watch *w = watch_at(i);
+    bool queued = w->kind == WATCH_QUEUED, held = w->kind == WATCH_FINALIZER || w->kind == WATCH_TOGGLE;
+    if (queued) consider(s, (const char *)&w->object, NO_PARENT);
+    if ((queued || (held && w->how & HOW_HELD)) && !is_over(s)) consider(s, (const char *)&w->value, NO_PARENT);
+  }
+}
+
 static GC_NO_SANITIZE void expand(struct search *s, uint64_t index) {
   struct slot slot = slot_find((const void *)racy_load_word(s->queue[index].word));
+  follow_records(s, &slot, index);
   if (span_class_is_noscan(slot.sc)) return;
   const struct gc_layout *l = layout_to_read(&slot);
   for (size_t i = 0; i < slot.size / sizeof(uintptr_t) && !is_over(s); i++)
@@ -104,6 +141,7 @@ static GC_NO_SANITIZE void expand(struct search *s, uint64_t index) {
 
 static void search_roots(struct search *s, bool stacks) {
   struct range piece;
+  if (!stacks) search_records(s);
   roots_rewind();
   while (!is_over(s) && roots_take(&piece)) {
     if (roots_is_stack(piece.lo) != stacks) continue;
@@ -114,14 +152,29 @@ static void search_roots(struct search *s, bool stacks) {
 
 /* ---- the answer ---- */
 
+static enum path_edge edge_of(const char *word, const struct slot *holder) {
+  uint32_t i = watch_around(word);
+  if (i == 0) return EDGE_WORD;
+  if (watch_at(i)->kind == WATCH_FINALIZER) return EDGE_ARGUMENT;
+  return slot_find(watch_at(i)->object).object == holder->object ? EDGE_KEY : EDGE_EPHEMERON;
+}
+
 static GC_NO_SANITIZE struct path_step describe(const char *word) {
-  struct path_step step = {(uintptr_t)word, racy_load_word(word), 0, 0, 0, SAMPLE_NO_SITE};
+  struct path_step step = {EDGE_WORD, (uintptr_t)word, racy_load_word(word), 0, 0, 0, SAMPLE_NO_SITE};
   struct slot slot = slot_find((const void *)step.value);
   step.object = (uintptr_t)slot.object;
   step.size = slot.size;
   step.sc = slot.sc;
   step.site = sample_site(&slot);
   return step;
+}
+
+static GC_NO_SANITIZE void describe_step(struct path_step *step, const struct search *s, uint64_t at) {
+  const struct found *f = &s->queue[at];
+  *step = describe(f->word);
+  if (f->parent == NO_PARENT) return;
+  struct slot holder = slot_find((const void *)racy_load_word(s->queue[f->parent].word));
+  step->edge = edge_of(f->word, &holder);
 }
 
 static GC_NO_SANITIZE void describe_root(struct path *out, const char *word) {
@@ -138,7 +191,7 @@ static void describe_path(struct path *out, const struct search *s) {
   for (uint64_t at = s->goal; at != NO_PARENT; at = s->queue[at].parent) {
     size_t place = out->length - 1 - i++;
     bool shown = place < PATH_ENDS || out->length - place <= PATH_ENDS;
-    if (shown) out->step[path_step(out, place) - out->step] = describe(s->queue[at].word);
+    if (shown) describe_step(&out->step[path_step(out, place) - out->step], s, at);
     if (place == 0) describe_root(out, s->queue[at].word);
   }
 }
@@ -174,7 +227,8 @@ static void answer(const struct question *q, const struct slot *slot) {
     return;
   }
   look(q->out, &s);
-  q->out->target = (struct path_step){0, ~q->hidden, (uintptr_t)slot->object, slot->size, slot->sc, sample_site(slot)};
+  q->out->target =
+      (struct path_step){EDGE_WORD, 0, ~q->hidden, (uintptr_t)slot->object, slot->size, slot->sc, sample_site(slot)};
   search_unmap(&s);
 }
 

@@ -2,6 +2,7 @@
  * Works whatever the collector is doing: it takes the cycle's lock, reads slot bytes and never writes one, and has marks and
  * parents in memory that it maps and gives back. Costs a stop as long as marking the whole heap with one processor, and
  * 16 bytes per slot.
+ * What records add is followed, too: values of ephemerons whose keys are reached, arguments of finalizers, queued finalizers.
  * Order of looking: from all roots but stacks; when these do not lead there, from stacks too; last, the words on the caller's own stack that
  * point to the object itself, since whoever asks has its address at hand. */
 #ifndef HOLDFAST_PATH_H
@@ -14,7 +15,16 @@
 
 enum path_answer { PATH_NOT_HEAP, PATH_NO_OBJECT, PATH_UNREACHABLE, PATH_ALIVE, PATH_NO_MEMORY };
 
+/* What the address of a step stands in. The others are values of records (gc/watch.h). */
+enum path_edge {
+  EDGE_WORD,      /* a root, or the object of the step before */
+  EDGE_KEY,       /* an ephemeron that has this object as its key */
+  EDGE_EPHEMERON, /* an ephemeron, which the object is */
+  EDGE_ARGUMENT,  /* the object's finalizer */
+};
+
 struct path_step {
+  enum path_edge edge;
   uintptr_t word;   /* where the address stands: in a root, or in the object of the step before */
   uintptr_t value;  /* what stands there: an address in the object */
   uintptr_t object; /* its start */

@@ -4,6 +4,7 @@
 #include "alloc/cache.h"
 #include "gc/kept.h"
 #include "gc/traced.h"
+#include "gc/watch.h"
 #include "runtime/images.h"
 #include "runtime/lock.h"
 #include "runtime/meta.h"
@@ -202,7 +203,11 @@ struct root_place roots_place(const char *at) {
   p = (struct root_place){ROOT_RANGE, 0, false, {NULL, NULL}};
   for (size_t i = 0; i < roots.user.count; i++)
     if (lies_in(at, p.range = roots.user.at[i])) return p;
-  return (struct root_place){is_kept_word(at) ? ROOT_KEPT : ROOT_DATA, 0, false, {NULL, NULL}};
+  p = (struct root_place){ROOT_DATA, 0, false, {NULL, NULL}};
+  if (is_kept_word(at)) p.kind = ROOT_KEPT;
+  uint32_t record = watch_around(at);
+  if (record != 0) p.kind = watch_at(record)->kind == WATCH_QUEUED ? ROOT_QUEUED : ROOT_HELD;
+  return p;
 }
 
 /* ---- hints ---- */
@@ -295,6 +300,8 @@ void roots_seal(void) {
   roots.sealed = roots.words.count;
   atomic_store_relaxed(&roots.next, again ? roots.words_from + first : 0);
 }
+
+void roots_words_again(void) { atomic_store_relaxed(&roots.next, roots.words_from); }
 
 void roots_rewind(void) { atomic_store_relaxed(&roots.next, 0); }
 

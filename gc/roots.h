@@ -31,6 +31,9 @@ void roots_seal(void);
 void roots_hint(bool stacks);
 void roots_discard(void); /* the rest of the list, which is worthless once the world runs again */
 
+/* Hands the single words out once more, and nothing else; after the last seal. They stay what they are when the world runs. */
+void roots_words_again(void);
+
 /* The next piece nobody has taken; false when there is none. Markers call it at the same time. */
 bool roots_take(struct range *piece);
 void roots_rewind(void); /* hand all pieces out again: the verifier's second look */
@@ -43,6 +46,8 @@ enum root_kind {
   ROOT_TLS,    /* of thread tid; range is the block */
   ROOT_THREAD, /* start argument or result of thread tid */
   ROOT_KEPT,   /* an uncollectable object */
+  ROOT_QUEUED, /* an object whose finalizer's turn has come, or the argument: not on the list, but kept as if it were */
+  ROOT_HELD,   /* the same of what another record holds: a toggle reference, a finalizer that keeps its argument */
   ROOT_CACHE,  /* an object that a thread made last, or a block it fills with small ones */
 };
 struct root_place {

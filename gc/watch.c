@@ -43,6 +43,14 @@ struct watch *watch_at(uint32_t i) {
 uint32_t watch_end(void) { return table.end; }
 uint64_t watch_count(enum watch_kind kind) { return table.count[kind]; }
 
+uint32_t watch_around(const void *at) {
+  for (uint32_t first = 0; table.block != NULL && first < table.end; first += BLOCK) {
+    size_t offset = (size_t)((const char *)at - (const char *)table.block[first / BLOCK]);
+    if (offset < BLOCK * sizeof(struct watch)) return first + (uint32_t)(offset / sizeof(struct watch));
+  }
+  return 0;
+}
+
 /* ---- the hash ---- */
 
 static uint32_t *bucket_of(const void *p) { return hash_bucket(&table.hash, p); }
@@ -167,6 +175,7 @@ void watch_free(uint32_t i) {
   if (w->other_state != NULL) count_page(w->other, 0u - 1);
   watch_changed(i, WATCH_NONE);
   table.in_use--;
+  w->doomed = 0;
   w->next = table.unused;
   table.unused = i;
 }

@@ -3,7 +3,7 @@
  * and walked, by index, when a cycle decides (gc/verdict.h).
  *
  * Promises: a record's object is in use: who frees a slot takes its records off first (watched, gc/weak.h), and what a
- *   cycle finds unreachable loses them, or is kept, in the same stop.                                      INV-WATCH-1
+ *   cycle finds unreachable has lost them, or is kept, when it ends.                                        INV-WATCH-1
  * Records lie in metadata, which is no root and is never scanned: no record keeps its object alive by itself.
  * Never: calls the program, or allocates in the heap. All calls under the lock, stops deferred, or in the stop. */
 #ifndef HOLDFAST_WATCH_H
@@ -102,6 +102,9 @@ uint32_t watch_end(void);
 
 /* The first record after `after` (0: from the start) whose object is at p; 0: none. */
 uint32_t watch_find(const void *p, uint32_t after);
+
+/* The record that the address lies in; 0: none. */
+uint32_t watch_around(const void *at);
 
 uint64_t watch_count(enum watch_kind kind);
 void watch_changed(uint32_t i, enum watch_kind kind); /* the record is of another kind from now on */

@@ -6,6 +6,7 @@
 #include "cases.h"
 #include "gc_debug.h"
 #include "gc_frag.h"
+#include "gc_weak.h"
 
 struct node {
   void *word[8]; /* 64 bytes */
@@ -16,6 +17,8 @@ struct table {
 } table;
 root decoy, short_cut;
 __thread struct node *in_tls;
+
+enum { MANY = 200 };
 
 static char text[1 << 16];
 
@@ -66,6 +69,11 @@ static NOINLINE void chain(hidden *h, size_t n) {
 static NOINLINE void set(volatile root *at, hidden h) { *at = reveal(h); }
 
 static NOINLINE void scrubbed(void) { scrub_stack(); }
+
+static void by_hand(const char *name) {
+  (void)name;
+  REQUIRE(setenv("GC_FINALIZERS", "manual", 1) == 0);
+}
 
 /* ---- roots ---- */
 
@@ -175,6 +183,93 @@ static void path_from_an_uncollectable(void) {
     beside_await(2);
     beside_end();
   }
+}
+
+/* ---- what records keep ---- */
+
+static gc_ephemeron *volatile pair;
+
+static NOINLINE void make_pair(hidden key, hidden value) {
+  pair = gc_ephemeron_create(reveal(key), reveal(value));
+  REQUIRE(pair != NULL);
+}
+
+/* The ephemeron is a root's, the key two steps behind another, so it is the key that is reached last. */
+static void path_through_an_ephemeron(void) {
+  hidden h[3], value = new_object(64), last = new_object(40);
+  chain(h, 3);
+  point(value, 1, last);
+  make_pair(h[2], value);
+  scrubbed();
+  REQUIRE(ask(last) == 0 || strstr(text, "Only stacks") != NULL || strstr(text, "Nothing else") != NULL);
+  set(&decoy, h[0]);
+  scrubbed();
+  REQUIRE(ask(last) == 1);
+  const char *at = require_object(text, "-> ", h[2], ", 64 bytes, scanned\n  value of an ephemeron whose key is it\n");
+  require_object(require_object(at, "-> ", value, ""), "-> ", last, "");
+}
+
+static NOINLINE void hide_pair(hidden holder) {
+  ((struct node *)reveal(holder))->word[0] = (void *)(uintptr_t)pair;
+  pair = NULL;
+}
+
+/* The other way round, and the key lies with others in one small block. */
+static void path_through_the_key_s_ephemeron(void) {
+  hidden h[2], value = new_object(64), key;
+  void *volatile first = gc_alloc_noscan(2);
+  key = hide(gc_alloc_noscan(2));
+  chain(h, 2);
+  make_pair(key, value);
+  hide_pair(h[1]);
+  set(&short_cut, key);
+  set(&decoy, h[0]);
+  scrubbed();
+  REQUIRE(ask(value) == 1);
+  REQUIRE_TOLD("  value of the ephemeron that is it, whose key is kept, too\n");
+  require_object(require_object(text, "-> ", h[1], ""), "-> ", value, "");
+  gc_use(first);
+}
+
+static void do_nothing(void *object, void *arg) {
+  (void)object;
+  (void)arg;
+}
+
+static NOINLINE void finalize_with(hidden object, hidden arg) {
+  REQUIRE(gc_set_finalizer(reveal(object), do_nothing, reveal(arg)) == 0);
+}
+
+static void path_through_a_finalizer(void) {
+  hidden h = new_object(64), arg = new_object(64);
+  finalize_with(h, arg);
+  set(&decoy, h);
+  scrubbed();
+  REQUIRE(ask(arg) == 1);
+  const char *at = require_object(text, "-> ", h, ", 64 bytes, scanned\n  argument of the finalizer of it\n");
+  require_object(at, "-> ", arg, "");
+}
+
+/* Many, since a word that was left behind may keep one from being queued. */
+static void path_from_the_queue(void) {
+  static hidden h[MANY], arg[MANY];
+  size_t told = 0;
+  for (size_t i = 0; i < MANY; i++) h[i] = arg[i] = hide(NULL);
+  gc_disable();
+  for (size_t i = 0; i < MANY; i++) {
+    h[i] = new_object(64);
+    arg[i] = new_object(64);
+    finalize_with(h[i], arg[i]);
+  }
+  scrubbed();
+  gc_collect();
+  for (size_t i = 0; i < MANY; i++) {
+    told += ask(h[i]) == 1 && strstr(text, "queue of finalizers") != NULL;
+    REQUIRE_NOT_TOLD("argument of the finalizer");
+    told += ask(arg[i]) == 1 && strstr(text, "queue of finalizers") != NULL;
+  }
+  REQUIRE_MSG(told * 100 >= 2 * MANY * 95, "%zu of %d are told to be queued", told, 2 * MANY);
+  gc_run_finalizers();
 }
 
 /* ---- stacks ---- */
@@ -291,7 +386,6 @@ static void path_from_a_cache(void) {
 
 /* ---- what is not kept, and what is no object ---- */
 
-enum { MANY = 200 };
 static void nothing_keeps_it(void) {
   static hidden h[MANY];
   size_t unkept = 0;
@@ -382,6 +476,10 @@ static const struct test_case cases[] = {
     {"tls", path_from_tls, NULL},
     {"range", path_from_a_range, NULL},
     {"uncollectable", path_from_an_uncollectable, NULL},
+    {"ephemeron", path_through_an_ephemeron, NULL},
+    {"ephemeron-last", path_through_the_key_s_ephemeron, NULL},
+    {"finalizer", path_through_a_finalizer, NULL},
+    {"queue", path_from_the_queue, by_hand},
     {"own-stack", path_from_own_stack, NULL},
     {"own-words", only_own_words, NULL},
     {"other-stack", path_from_another_stack, NULL},
