@@ -29,7 +29,8 @@
  *  5 Clean.   Pages written since are armed again and their black objects scanned again, until few are left.
  *  6 Stop.    Roots, the last dirty pages, fresh spans, and what they lead to. When that takes longer than
  *    GC_MAX_PAUSE_US the world runs again, what is known is marked beside it, and 5 and 6 are repeated; the last
- *    try takes as long as it must.
+ *    try takes as long as it must. So too when what finalizers will be given takes longer: what was decided of them
+ *    stands (gc/verdict.h).
  *  7 End and resume as above.
  *
  * What must hold: an object reachable from a root at the (last) stop is black at the end (INV-MARK-2); a free
@@ -220,19 +221,20 @@ static void account(void) {
 }
 
 /* What traced objects name, and what a finalizer will be given, stays, with all it refers to. The second decides what dies, so
- * the first comes to its end before each of its steps. */
-static void ask_hook(void) {
+ * the first comes to its end before each of its steps. False: the deadline came first. */
+static bool ask_hook(struct deadline deadline) {
   while (traced_marked() || (cycle_marked_hook != NULL && cycle_marked_hook())) {
     roots_seal();
-    markers_run(cycle.current.markers, DEADLINE_NEVER);
+    markers_run(cycle.current.markers, deadline);
+    if (deadline.hard != UINT64_MAX && !mark_phase_done()) return false;
     mark_finish();
   }
+  return true;
 }
 
 /* Marking is finished and the world stopped since `stopped_at`. */
 static void end_and_resume(uint64_t stopped_at) {
   trace_phase(PHASE_END);
-  ask_hook();
   if (cycle.current.beside && dirty_works()) check_everything(remark_check);
   check_everything(mark_verify);
   check_everything(traced_check);
@@ -275,6 +277,7 @@ static void run_stopped(char *sp, void *arg) {
   markers_run(markers, DEADLINE_NEVER);
   mark_finish();
   at[AT_MARKED] = os_now_ns();
+  ask_hook(DEADLINE_NEVER);
   end_and_resume(at[AT_STOP]);
 }
 
@@ -345,6 +348,20 @@ static bool mark_the_rest(unsigned markers, struct deadline deadline) {
   return true;
 }
 
+/* In the stop, which ends before marking does: what markers have taken they go on with beside the program. INV-VERDICT-1 */
+static void put_off(bool deciding) {
+  if (deciding) {
+    verdict_put_off();
+    roots_words_again();
+  } else {
+    roots_discard(); /* they are stacks and data that change from now on */
+  }
+}
+
+static struct deadline within(uint64_t soft) {
+  return (struct deadline){soft, soft + (uint64_t)options.max_pause_us * 1000 * CLEAN_NEARLY};
+}
+
 static bool stop_and_finish(unsigned attempt) {
   trace_phase(PHASE_STOP);
   unsigned markers = workers_available(cycle_live_bytes());
@@ -354,20 +371,20 @@ static bool stop_and_finish(unsigned attempt) {
   cycle.current.at[AT_STOP] = start;
   cycle.current.at[AT_STOPPED] = os_now_ns();
   /* Where stopping alone takes longer than the budget, each try must still get on. */
-  uint64_t soft = max_size(start + budget * 3 / 4, cycle.current.at[AT_STOPPED] + budget / 4);
-  struct deadline deadline = {soft, soft + budget * CLEAN_NEARLY};
+  struct deadline deadline = within(max_size(start + budget * 3 / 4, cycle.current.at[AT_STOPPED] + budget / 4));
   if (last) deadline = DEADLINE_NEVER;
   traced_gather();
   blacken_caches();
   cycle.current.markers = markers;
-  bool done = mark_the_rest(markers, deadline);
+  bool marked = mark_the_rest(markers, deadline);
   cycle.current.last_pages = remark_pages();
   cycle.current.at[AT_MARKED] = os_now_ns();
-  if (done) {
+  if (!last) deadline = within(os_now_ns() + budget);
+  if (marked && ask_hook(deadline)) {
     end_and_resume(start);
     return true;
   }
-  roots_discard(); /* they are stacks and data that change from now on */
+  put_off(marked);
   settings_note_stop(&cycle.current, os_now_ns() - start);
   resume(false);
   markers_run_beside();

@@ -34,7 +34,8 @@ extern bool (*cycle_allowed_hook)(void);
 
 /* For weak references and finalizers (gc/verdict.h): called in the last stop of each cycle, when all that is reachable is
  * black and what is white is about to die (alloc/slotmap.h). True: it has put words on the list of roots
- * (roots_add_word), which are marked too; then it is called again. As all code in a stop: no malloc, no loader, no
+ * (roots_add_word), which are marked too; then it is called again, perhaps in a later stop only, when marking took too long in
+ * this one (resumed, not ended, comes between). As all code in a stop: no malloc, no loader, no
  * waiting. Set at init, or NULL. */
 extern bool (*cycle_marked_hook)(void);
 

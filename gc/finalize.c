@@ -26,7 +26,8 @@ static void write_finalizer(uint32_t i, const struct finalization *now) {
   w->f = now->f;
   w->value = (uintptr_t)now->arg;
   w->how = (uint8_t)now->how;
-  w->asked = 0; /* the new argument has not been marked */
+  w->asked = 0;  /* the new argument has not been marked */
+  w->doomed = 0; /* between two stops of a cycle: the program has it again, by a long weak reference */
   verdict_reopen(i);
 }
 

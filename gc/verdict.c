@@ -24,7 +24,7 @@ static struct {
   bool listed;     /* the open list of this cycle is being made, or is made */
   uint32_t open;   /* its first; 0 ends it */
   uint64_t asked;  /* values handed to marking since this was set to 0 */
-  uint64_t queued; /* in this cycle */
+  uint64_t queued; /* in this cycle, so far, as found */
   struct verdict_counts counts, found;
 } verdict GC_OWN_DATA;
 
@@ -211,7 +211,8 @@ static bool doom(void) {
   bool doomed = false;
   for (uint32_t i = verdict.open; i != 0; i = watch_at(i)->next_open) {
     struct watch *w = watch_at(i);
-    if (w->kind != WATCH_FINALIZER || is_marked(w->state)) continue;
+    /* One that was doomed in an earlier stop has named what it keeps already. */
+    if (w->kind != WATCH_FINALIZER || w->doomed != NOT_DOOMED || is_marked(w->state)) continue;
     w->doomed = w->how & HOW_SURELY ? DOOMED : w->how & HOW_LAST ? DOOMED_LATE : DOOMED_IF_WHITE;
     doomed = true;
     if (w->how & HOW_FIRST) mark_children(w);
@@ -220,7 +221,6 @@ static bool doom(void) {
 }
 
 static bool decide(void) {
-  verdict.queued = 0;
   clear_weak();
   return doom();
 }
@@ -271,6 +271,7 @@ static void end(void) {
   verdict.counts = verdict.found;
   if (verdict.queued == 0) verdict.counts.stuck = verdict.counts.waiting;
   verdict.found = (struct verdict_counts){0, 0};
+  verdict.queued = 0;
 }
 
 /* ---- in the stop ---- */
@@ -318,6 +319,10 @@ void verdict_over(void) {
     more = watch_free_dead(PIECE / 8);
     watch_unlock();
   }
+}
+
+void verdict_put_off(void) {
+  if (verdict.step != BEGIN) go_to(CONVERGE);
 }
 
 bool verdict_marked(void) {

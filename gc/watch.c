@@ -175,7 +175,6 @@ void watch_free(uint32_t i) {
   if (w->other_state != NULL) count_page(w->other, 0u - 1);
   watch_changed(i, WATCH_NONE);
   table.in_use--;
-  w->doomed = 0;
   w->next = table.unused;
   table.unused = i;
 }
