@@ -27,7 +27,7 @@ differ() { # differ EXPECTED FOUND WHAT
 }
 
 grep -v '^#' "$list" | LC_ALL=C sort >"$folder/list"
-sed -n 's/^ *F([a-z]*, \([a-z_]*\), .*/\1 function/p' runtime/interpose.c | LC_ALL=C sort -u - "$folder/list" >"$folder/expected"
+sed -n 's/^ *F([a-z_]*, \([a-z_]*\), .*/\1 function/p' runtime/interpose.c | LC_ALL=C sort -u - "$folder/list" >"$folder/expected"
 exports "$1" >"$folder/found"
 differ "$folder/expected" "$folder/found" "$1 does not export what it must"
 

@@ -59,7 +59,7 @@ else
     need libsqlite3-dev header sqlite3.h
     need liblua5.4-dev header lua5.4/lua.h
     need libcjson-dev header cjson/cJSON.h
-    need libxml2-dev header libxml2/libxml/parser.h
+    need libxml2-dev test -e /usr/include/libxml2/libxml/parser.h
     need libgc-dev header gc/gc.h
   else
     missing="$missing libatomic-ops-dev check systemtap-sdt-dev libjemalloc-dev"
