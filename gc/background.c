@@ -46,6 +46,7 @@ static void scavenge_phase(unsigned heard) {
 }
 
 static void *body(void *arg) {
+  thread_stay_internal();
   (void)arg;
   for (unsigned heard = 0;;) {
     unsigned now = atomic32_load_acquire(&background.bell);

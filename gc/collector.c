@@ -37,6 +37,7 @@ static void run_one(void) {
 }
 
 static void *body(void *arg) {
+  thread_stay_internal();
   (void)arg;
   for (unsigned heard = 0;;) {
     unsigned now = atomic32_load_acquire(&collector.bell); /* before the look: a later request rings again */

@@ -17,6 +17,7 @@ static struct {
 } workers GC_OWN_DATA;
 
 static void *body(void *arg) {
+  thread_stay_internal();
   unsigned index = (unsigned)(uintptr_t)arg, done = 0;
   for (;;) {
     unsigned job = atomic32_load_acquire(&workers.job); /* pairs with workers_run's release: f */

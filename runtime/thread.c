@@ -166,9 +166,20 @@ static struct range strangers_stack(void) {
   return known || os_thread_id() == getpid() ? stack : (struct range){NULL, NULL};
 }
 
+static GC_TLS bool is_internal; /* [own] one of ours, which is never stopped */
+
+void thread_stay_internal(void) { is_internal = true; }
+
+/* A thread of ours that registered would be sent its own stops. */
+static struct thread *register_stranger(void) {
+  if (is_internal)
+    fatal("a callback of a collection makes a call that is for threads of the program: it runs in the collector's");
+  return register_running(strangers_stack());
+}
+
 struct thread *thread_register_self(void) {
   struct thread *t = tl_thread;
-  if (GC_UNLIKELY(t == NULL)) return register_running(strangers_stack());
+  if (GC_UNLIKELY(t == NULL)) return register_stranger();
   if (GC_UNLIKELY(atomic32_load_relaxed(&t->blocked) != THREAD_NOT_BLOCKED))
     fatal("a call into the library between gc_blocking_begin and gc_blocking_end, or inside GC_do_blocking");
   return t;

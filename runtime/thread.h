@@ -169,6 +169,8 @@ GC_INLINE struct thread *threads_next(struct thread *t) { return t->next; }
 /* Starts a thread of the library's own: no signals, not registered, detached. 0 or an errno value. sized: with a stack
  * of so many bytes, since it will run what is the program's. */
 int thread_start_internal(void *(*body)(void *), void *arg);
+void thread_stay_internal(
+    void); /* by such a thread, first: that it registers is from then on a mistake, which ends the program */
 int thread_start_internal_sized(void *(*body)(void *), void *arg, size_t stack);
 
 /* fork: the gate, closed with the world stopped, keeps all threads but the caller out; the child keeps only

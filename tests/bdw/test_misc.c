@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <string.h>
 
 #include "../system/reexec.h"
@@ -126,6 +127,33 @@ END_TEST
 START_TEST(default_complaint_ends_the_program) {
   GC_INIT();
   GC_same_obj(GC_malloc(100), &complaints);
+}
+END_TEST
+
+/* ---- callbacks that do what they must not ---- */
+
+static void allocate(GC_EventType event) {
+  if (event == GC_EVENT_START) GC_malloc(16);
+}
+
+static void leave(int signal) {
+  (void)signal;
+  _exit(0);
+}
+
+static int allocate_in_callback(void) {
+  GC_INIT();
+  signal(SIGABRT, leave);
+  GC_set_on_collection_event(allocate);
+  GC_gcollect();
+  return 1;
+}
+
+/* In the collector's own thread, which would become one of the program's that it stops. */
+START_TEST(callback_that_allocates_is_told) {
+  static struct probe p;
+  probe_run(&p, "allocate", "GC_CONCURRENT=always", 0);
+  REQUIRE_MSG(strstr(p.err, "a callback of a collection makes a call") != NULL, "err: %s", p.err);
 }
 END_TEST
 
@@ -342,6 +370,7 @@ static void add_tests(TCase *tc) {
   tcase_add_test(tc, increments);
   tcase_add_test(tc, places);
   tcase_add_test_raise_signal(tc, default_complaint_ends_the_program, SIGABRT);
+  tcase_add_test(tc, callback_that_allocates_is_told);
   tcase_add_test(tc, stack_is_cleared);
   tcase_add_test(tc, odds_and_ends);
   tcase_add_test(tc, inline_cells_stay);
@@ -355,6 +384,7 @@ static void add_tests(TCase *tc) {
 
 int main(int argc, char **argv) {
   if (argc > 1 && strcmp(argv[1], "print") == 0) return print();
+  if (argc > 1 && strcmp(argv[1], "allocate") == 0) return allocate_in_callback();
   Suite *suite = suite_create("bdw misc");
   add_tests(suite_case(suite, "misc"));
   return suite_main(suite);
