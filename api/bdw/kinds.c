@@ -107,7 +107,9 @@ bool descr_layout(GC_word descr, size_t stride, const struct gc_layout **layout)
 /* ---- making kinds and procedures ---- */
 
 void **GC_new_free_list_inner(void) {
+  library_enter(); /* the allocation lock is held with stops allowed, metadata's is not */
   void **list = meta_alloc(LIST_ENTRIES * sizeof *list);
+  library_leave();
   if (list == NULL) fatal("GC_new_free_list: no memory");
   return list;
 }

@@ -74,7 +74,9 @@ static const struct known *find(GC_word descr, size_t stride) {
 
 static const struct known *add(GC_word descr, size_t stride) {
   atomic_word *head = &bucket[bucket_of(descr, stride)];
+  library_enter(); /* the allocation lock is held with stops allowed, metadata's is not */
   struct known *k = meta_alloc(sizeof *k);
+  library_leave();
   if (k == NULL) return NULL;
   *k = (struct known){.descr = descr, .stride = stride, .next = (const struct known *)atomic_load_relaxed(head)};
   if (!descr_layout(descr, stride, &k->layout)) k->kind = (int)kinds_new(descr, false, stride);
