@@ -26,6 +26,8 @@ uint32_t *hash_bucket(const struct hash *h, const void *p) {
   return bucket_at(h, b < h->buckets ? b : n & (h->low - 1));
 }
 
+uint32_t hash_first(const struct hash *h, uint32_t bucket) { return *bucket_at(h, bucket); }
+
 /* The next bucket takes over its half of the one it was part of. Without memory chains are longer. */
 uint32_t *hash_grow(struct hash *h, uint32_t records) {
   uint32_t fresh = h->buckets, **segment = &h->segment[fresh / SEGMENT];

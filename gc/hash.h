@@ -17,6 +17,9 @@ bool hash_set_up(struct hash *h);
 
 uint32_t *hash_bucket(const struct hash *h, const void *p);
 
+/* Of buckets 0 to h->buckets - 1. */
+uint32_t hash_first(const struct hash *h, uint32_t bucket);
+
 /* There are so many records now. NULL, or a bucket of which each record is to be put where hash_bucket says from now on. */
 uint32_t *hash_grow(struct hash *h, uint32_t records);
 

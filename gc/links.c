@@ -198,6 +198,14 @@ void toggles_ask(enum toggle (*ask)(void *object)) {
 
 /* ---- checking ---- */
 
+/* Entries of all chains; more than there are links, dead ones too, when others are among them, or a chain has no end. */
+static uint64_t chained(uint64_t most) {
+  uint64_t n = 0;
+  for (uint32_t b = 0; b < links.hash.buckets; b++)
+    for (uint32_t i = hash_first(&links.hash, b); i != 0 && n <= most; i = watch_at(i)->next_link) n++;
+  return n;
+}
+
 const char *links_check(void) {
   uint32_t in_use = 0;
   for (uint32_t i = 1; i < watch_end(); i++) {
@@ -208,5 +216,6 @@ const char *links_check(void) {
     if (w->other_state != NULL && slot_find((const void *)(uintptr_t)w->link).state != w->other_state)
       return "a link names another slot's byte than it is in";
   }
-  return in_use == links.in_use ? NULL : "the count of links is not what there are";
+  uint64_t all = in_use + watch_count(WATCH_DEAD_LINK);
+  return in_use == links.in_use && chained(all) == all ? NULL : "the count of links is not what there are";
 }
