@@ -50,6 +50,7 @@ help:
 	@echo 'make bdw             the drop-in libgc.so.1; make check-bdw tests it'
 	@echo 'make check-programs  SQLite, Lua, cJSON and libxml2 on Holdfast; make bench-programs measures them'
 	@echo 'make bdw             libgc.so.1, for programs built for the Boehm collector (docs/bdw.md); make check-bdw tests it'
+	@echo 'make test-bdw        unmodified programs on the drop-in libgc.so.1; check-bdw-clients: bounded; bench-bdw measures them'
 	@echo 'make bench           speed against glibc, jemalloc, mimalloc, bdwgc, Go (BENCH_ARGS="--help")'
 	@echo 'make scenarios       the fragmentation laboratory; make scenarios-small runs it, shortened'
 	@echo 'make report          runs the whole laboratory, writes build/report/index.html (experiments/holdfast-lab --help)'

@@ -48,6 +48,7 @@ run "tests, tsan" make -s $jobs BUILD=tsan check-tsan
 run "tests, torture" make -s $jobs BUILD=torture check-torture
 run "real programs" make -s $jobs check-programs
 run "real programs, torture" make -s $jobs BUILD=torture check-programs
+run "clients of the drop-in" make -s $jobs check-bdw-clients
 run "examples" make -s run-examples
 run "examples, all compilers" make -s check-examples
 run "benchmarks, small" make -s bench-small
