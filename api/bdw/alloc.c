@@ -181,7 +181,14 @@ void *GC_base(void *p) {
   bdw_looked();
   return s.object;
 }
-size_t GC_size(const void *p) { return facts_of(p).size; }
+
+size_t GC_size(const void *p) {
+  bdw_look();
+  struct slot s = object_find(p);
+  bdw_looked();
+  return s.object != NULL && s.object == p ? s.size : 0;
+}
+
 int GC_is_heap_ptr(const void *p) { return GC_base((void *)(uintptr_t)p) != NULL; }
 
 int GC_get_kind_and_size(const void *p, size_t *size) {

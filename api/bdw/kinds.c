@@ -357,7 +357,8 @@ void GC_init_finalized_malloc(void) {
 
 GC_ENTRY void *GC_finalized_malloc(size_t bytes, const struct GC_finalizer_closure *closure) {
   if (atomic32_load_acquire(&kinds.finalized) == 0) GC_init_finalized_malloc();
-  GC_word *p = bdw_kind_alloc((int)atomic32_load_relaxed(&kinds.finalized), bytes + sizeof *p);
+  size_t all = bytes + sizeof(GC_word) > bytes ? bytes + sizeof(GC_word) : SIZE_MAX;
+  GC_word *p = bdw_kind_alloc((int)atomic32_load_relaxed(&kinds.finalized), all);
   if (p == NULL) return bdw_refused(bytes);
   p[0] = (GC_word)closure + CLOSURE;
   return p + 1;

@@ -277,6 +277,16 @@ static HELPER void make_finalized(void) {
   }
 }
 
+START_TEST(finalized_objects_of_any_size) {
+  static struct GC_finalizer_closure closure = {note_end, &dying};
+  volatile size_t most = SIZE_MAX; /* with the word in front it is more than there is */
+  GC_INIT();
+  GC_set_warn_proc(GC_ignore_warn_proc);
+  REQUIRE(GC_finalized_malloc(most, &closure) == NULL && GC_finalized_malloc(most - 8, &closure) == NULL);
+  REQUIRE(GC_finalized_malloc(0, &closure) != NULL);
+}
+END_TEST
+
 START_TEST(finalized_objects) {
   only_forced_cycles();
   GC_init_finalized_malloc();
@@ -331,6 +341,7 @@ int main(void) {
   tc = suite_case(s, "death");
   tcase_add_test(tc, disclaim_procedures);
   tcase_add_test(tc, finalized_objects);
+  tcase_add_test(tc, finalized_objects_of_any_size);
   tc = suite_case(s, "all objects");
   tcase_add_test(tc, reachable_objects);
   return main_in_both_kinds_of_cycle(s);
