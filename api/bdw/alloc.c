@@ -17,8 +17,8 @@
 #include "gc/weak.h"
 #include "gc_alloc.h"
 
-#define LIST_BYTES \
-  4096 /* of a list of objects: a block of that library, so that callers get as many as they are used to */
+/* Of a list of objects: a block of that library, so that callers get as many as they are used to. */
+#define LIST_BYTES 4096
 
 void *bdw_refused(size_t bytes) {
   bdw_warn("%lu bytes cannot be had: the limit or the system refuses them", bytes);

@@ -105,6 +105,27 @@ static const struct concurrent_step {
 };
 enum { CONCURRENT_STEPS = sizeof concurrent_steps / sizeof concurrent_steps[0] };
 
+/* Growth is no goal below it; limits are. */
+START_TEST(a_floor) {
+  struct pacer p;
+  pacer_init(&p, 100);
+  pacer_set_floor(&p, 64 * MIB);
+  REQUIRE(p.goal == 64 * MIB && p.trigger == p.goal);
+  ended(&p, 20 * MIB, 1);
+  REQUIRE(p.goal == 64 * MIB);
+  ended(&p, 40 * MIB, 1);
+  REQUIRE(p.goal == 80 * MIB);
+  pacer_set_percent(&p, -1);
+  REQUIRE(p.goal == NEVER);
+  pacer_set_percent(&p, 100);
+  pacer_set_limit(&p, 50 * MIB);
+  REQUIRE(p.goal < 50 * MIB);
+  pacer_set_limit(&p, UINT64_MAX);
+  pacer_set_floor(&p, UINT64_MAX);
+  REQUIRE(p.goal > GIB * GIB && p.goal >= p.trigger);
+}
+END_TEST
+
 START_TEST(trigger_before_goal) {
   const struct concurrent_step *s = &concurrent_steps[_i];
   struct pacer p;
@@ -514,6 +535,7 @@ int main(void) {
   tcase_add_loop_test(tc, single_steps, 0, STEPS);
   tcase_add_test(tc, no_overflow);
   tcase_add_test(tc, least_goal_per_thread);
+  tcase_add_test(tc, a_floor);
   tcase_add_loop_test(tc, trigger_before_goal, 0, CONCURRENT_STEPS);
   tcase_add_test(tc, samples_remembered);
   tcase_add_test(tc, assists_corrected_for);
