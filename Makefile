@@ -47,7 +47,6 @@ help:
 	@echo 'make test            installs what is missing, runs all tests and script checks'
 	@echo 'make check           unit and public tests of this BUILD only'
 	@echo 'make check-aarch64   cross-built for aarch64, tests under qemu'
-	@echo 'make bdw             the drop-in libgc.so.1; make check-bdw tests it'
 	@echo 'make check-programs  SQLite, Lua, cJSON and libxml2 on Holdfast; make bench-programs measures them'
 	@echo 'make bdw             libgc.so.1, for programs built for the Boehm collector (docs/bdw.md); make check-bdw tests it'
 	@echo 'make test-bdw        unmodified programs on the drop-in libgc.so.1; check-bdw-clients: bounded; bench-bdw measures them'
