@@ -65,6 +65,7 @@ uint64_t stats_value(const struct gc_stats *s, const struct stats_field *f) {
 static uint64_t handed_out(const struct cache *k, unsigned sc) {
   for (;;) {
     uint64_t taken = atomic_load_acquire(&k->span[sc].taken);
+    if (taken == 0) return 0; /* most classes of most threads */
     uint64_t mask = atomic_load_acquire((const atomic_word *)(const void *)&k->group[sc].free);
     if (taken == atomic_load_relaxed(&k->span[sc].taken)) return taken - min_size(taken, count_bits(mask));
   }
@@ -89,8 +90,9 @@ struct stats_bytes stats_bytes(void) {
   struct stats_bytes sum = {0, 0};
   caches_lock();
   for (unsigned sc = 0; sc < span_classes(); sc++) {
-    uint64_t freed = atomic_load_relaxed(&central_counts(sc)->freed);
-    struct stats_bytes b = class_bytes(sc, freed, sc < 2 ? 0 : class_taken(sc));
+    uint64_t freed = atomic_load_relaxed(&central_counts(sc)->freed), taken = class_taken(sc);
+    if (taken == 0) continue;
+    struct stats_bytes b = class_bytes(sc, freed, taken);
     sum.allocated += b.allocated;
     sum.in_use += b.in_use;
   }

@@ -2,8 +2,8 @@
  * Owns:     GC_gc_no, GC_non_gc_bytes, and what was counted when the last cycle ended.
  * Promises: getters work in callbacks too, also in a stop, but for those that take the allocation lock there as well
  *           (GC_get_heap_usage_safe, GC_get_prof_stats).
- * Costs:    GC_get_gc_no one load; heap sizes one lock; bytes allocated a walk over the counts of all span classes, under
- *           a microsecond for each thread. */
+ * Costs:    GC_get_gc_no one load; heap sizes one lock; bytes allocated a walk over the counts of all span classes: some 20
+ *           instructions for each class and thread, 150 where there were objects. */
 #include "api/bdw/stats.h"
 
 #include <string.h>
