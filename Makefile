@@ -140,7 +140,8 @@ check: run-unit-tests run-public-tests
 TSAN_TESTS := $(filter-out %/test_fastpath %/test_world,$(UNIT_TESTS)) $(OBJDIR)/tests/test_shadow
 TORTURE_TESTS := $(patsubst %,$(OBJDIR)/tests/%,test_noscan test_strings test_aligned test_shadow)
 TORTURE_PLAY := $(patsubst %,$(OBJDIR)/tests/%,test_hideandseek test_shadow_typed test_shadow_threads test_compact_threads test_weak_race)
-ASAN_TESTS := $(patsubst %,$(OBJDIR)/tests/%,test_free test_realloc test_noscan test_zero test_strings test_shadow test_typed test_places test_signals)
+ASAN_TESTS := $(patsubst %,$(OBJDIR)/tests/%,test_free test_realloc test_noscan test_zero test_strings test_shadow test_typed test_places test_signals \
+  test_weak test_finalizer test_uncollectable test_reach test_why_alive test_tls test_coroutines test_coroutine_threads test_urgent)
 check-asan: run-unit-tests $(ASAN_TESTS)
 	sh tests/run.sh $(ASAN_TESTS)
 check-tsan: $(TSAN_TESTS)

@@ -239,14 +239,15 @@ static void raise_in_body(struct coroutine *c) {
 }
 
 static void *be_interrupted(void *arg) {
-  stack_t s = {.ss_sp = signal_stack, .ss_size = sizeof signal_stack};
+  stack_t s = {.ss_sp = signal_stack, .ss_size = sizeof signal_stack}, before;
   struct sigaction a = {.sa_handler = collect_in_another, .sa_flags = SA_ONSTACK};
   root held;
-  REQUIRE(sigaltstack(&s, NULL) == 0 && sigaction(SIGUSR2, &a, NULL) == 0);
+  REQUIRE(sigaltstack(&s, &before) == 0 && sigaction(SIGUSR2, &a, NULL) == 0);
   between_head = chain_new(15, &held);
   go_on(arg);
   go_on(arg);
   gc_use(held);
+  REQUIRE(sigaltstack(&before, NULL) == 0); /* a sanitizer has one, and gives it back when the thread ends */
   return NULL;
 }
 

@@ -25,6 +25,18 @@ static bool decided[HEADS];
 static unsigned ran[HEADS], ran_anew[HEADS];
 static bool unordered;
 
+/* On a stack that is gone afterwards, and so keeps nothing. */
+static void *call(void *f) {
+  (*(void (**)(void))f)();
+  return NULL;
+}
+
+static void in_a_thread(void (*f)(void)) {
+  pthread_t t;
+  start_thread(&t, call, (void *)&f);
+  pthread_join(t, NULL);
+}
+
 static void require_chain(const struct node *n, uint64_t number) {
   for (int i = 0; i < CHAIN; i++, n = n->next)
     REQUIRE(gc_base((void *)(uintptr_t)n) == (void *)(uintptr_t)n && n->number == number);
@@ -121,6 +133,7 @@ static bool let_time_pass(void) {
 
 static void resumed(bool ended) {
   if (ended || !burned) return;
+  burned = false; /* the next may be broken off for another reason */
   atomic32_store_release(&turn, 1);
   await(&turn, 0);
 }
@@ -162,7 +175,7 @@ static void begin_round(void) {
   memset(ran, 0, sizeof ran);
   memset(ran_anew, 0, sizeof ran_anew);
   memset(decided, 0, sizeof decided);
-  make_heads();
+  in_a_thread(make_heads);
 }
 
 static void end_round(void) {
@@ -251,7 +264,7 @@ START_TEST(no_word_is_forgotten) {
   if (!dirty_works()) return;
   start_thread(&t, be_between, NULL);
   for (int i = 0; i < 10; i++) {
-    make_wide();
+    in_a_thread(make_wide);
     collect_put_off(1);
     unsigned before = wide_ran, children_before = child_ran;
     for (size_t n = 0; n < WIDE; n++) REQUIRE(gc_alloc(sizeof(struct node)) != NULL); /* in place of what was freed */
@@ -294,7 +307,7 @@ static unsigned longest(void) {
 
 START_TEST(a_million_behind_one) {
   set_up();
-  make_many();
+  in_a_thread(make_many);
   for (int i = 0; i < 5 && seen == 0; i++) {
     scrub_stack();
     gc_collect();
