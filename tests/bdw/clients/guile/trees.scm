@@ -20,14 +20,13 @@
   (set! state (modulo (+ (* state 1103515245) 12345) 2147483648))
   (modulo (quotient state 8) limit))
 
-;; Slots of an old vector get fresh lists; what the sum finds in the end was written at all times of a cycle.
+;; Slots of an old vector get fresh lists, with their lengths in front; what the sum finds in the end was written at all times of a cycle.
 (define (old-to-young slots rounds)
-  (let ((old (make-vector slots '())))
+  (let ((old (make-vector slots '(0))))
     (do ((i 0 (+ i 1))) ((= i rounds))
-      (let ((slot (random-below slots)))
-        (vector-set! old slot
-                     (if (> (length (vector-ref old slot)) 8) (list i) (cons i (vector-ref old slot))))))
-    (apply + (map (lambda (list) (apply + list)) (vector->list old)))))
+      (let* ((slot (random-below slots)) (list (vector-ref old slot)))
+        (vector-set! old slot (if (> (car list) 8) (cons* 1 i '()) (cons* (+ 1 (car list)) i (cdr list))))))
+    (apply + (map (lambda (list) (apply + (cdr list))) (vector->list old)))))
 
 (define long-lived (make 15))
 (define numbers (let ((v (make-vector 100000 0.0)))
