@@ -49,8 +49,9 @@ int GC_use_entire_heap; /* not: a cycle begins when it is due, whatever memory t
 static bool automatic GC_OWN_DATA = true;
 static GC_word divisor_taken GC_OWN_DATA; /* the one that the pacer knows; 0: none */
 
-/* That library allocates twice the bytes that it scanned, over the divisor, from one collection to the next. */
-static int percent_for(GC_word divisor) { return (int)(200 / divisor); }
+/* That library allocates twice the bytes that it scanned, over the divisor, from one collection to the next. At 0 % each few
+ * objects would want a cycle. */
+static int percent_for(GC_word divisor) { return (int)max_size(200 / divisor, 1); }
 
 /* GC_PERCENT is more than a program for another collector can say. */
 static void take_pace(void) {

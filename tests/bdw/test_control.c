@@ -167,6 +167,9 @@ static void the_divisor_sets_the_pace(void) {
   hold(20 * MIB);
   size_t rare = cycles_with_divisor(1), normal = cycles_with_divisor(3), often = cycles_with_divisor(12);
   REQUIRE_MSG(rare >= 2 && normal > rare && often > 2 * normal, "cycles: %zu, %zu, %zu", rare, normal, often);
+  GC_set_free_space_divisor(1000);
+  size_t most = cycles_in(MIB);
+  REQUIRE_MSG(most < 64, "%zu cycles for a MiB", most);
   GC_free_space_divisor = 1; /* noticed by the next cycle */
   make_garbage(64 * MIB);
   size_t assigned = cycles_in(160 * MIB);
