@@ -106,7 +106,7 @@ static void tell(const struct report *r, const char *found_by) {
 
 /* ---- making ---- */
 
-static void *make(size_t size, int kind, const char *file, int line) {
+static GC_ENTRY void *make(size_t size, int kind, const char *file, int line) {
   size_t bytes = HEADER + end_of(size); /* one past the end is inside: the byte for that need not be added */
   struct header *h = GC_generic_malloc(size < PTRDIFF_MAX ? bytes - bdw_extra : size, kind);
   if (h == NULL) return NULL;
@@ -119,35 +119,41 @@ static void *make(size_t size, int kind, const char *file, int line) {
   return object_of(h);
 }
 
-void *GC_debug_malloc(size_t bytes, const char *file, int line) { return make(bytes, KIND_NORMAL, file, line); }
-void *GC_debug_malloc_atomic(size_t bytes, const char *file, int line) { return make(bytes, KIND_ATOMIC, file, line); }
-void *GC_debug_malloc_uncollectable(size_t bytes, const char *file, int line) {
+GC_ENTRY void *GC_debug_malloc(size_t bytes, const char *file, int line) {
+  return make(bytes, KIND_NORMAL, file, line);
+}
+GC_ENTRY void *GC_debug_malloc_atomic(size_t bytes, const char *file, int line) {
+  return make(bytes, KIND_ATOMIC, file, line);
+}
+GC_ENTRY void *GC_debug_malloc_uncollectable(size_t bytes, const char *file, int line) {
   return make(bytes, KIND_UNCOLLECTABLE, file, line);
 }
-void *GC_debug_malloc_atomic_uncollectable(size_t bytes, const char *file, int line) {
+GC_ENTRY void *GC_debug_malloc_atomic_uncollectable(size_t bytes, const char *file, int line) {
   return make(bytes, KIND_ATOMIC_UNCOLLECTABLE, file, line);
 }
-void *GC_debug_malloc_ignore_off_page(size_t bytes, const char *file, int line) {
+GC_ENTRY void *GC_debug_malloc_ignore_off_page(size_t bytes, const char *file, int line) {
   return GC_debug_malloc(bytes, file, line);
 }
-void *GC_debug_malloc_atomic_ignore_off_page(size_t bytes, const char *file, int line) {
+GC_ENTRY void *GC_debug_malloc_atomic_ignore_off_page(size_t bytes, const char *file, int line) {
   return GC_debug_malloc_atomic(bytes, file, line);
 }
-void *GC_debug_malloc_stubborn(size_t bytes, const char *file, int line) { return GC_debug_malloc(bytes, file, line); }
-void *GC_debug_malloc_replacement(size_t bytes) { return GC_debug_malloc(bytes, "malloc", 0); }
-void *GC_debug_generic_or_special_malloc(size_t bytes, int kind, const char *file, int line) {
+GC_ENTRY void *GC_debug_malloc_stubborn(size_t bytes, const char *file, int line) {
+  return GC_debug_malloc(bytes, file, line);
+}
+GC_ENTRY void *GC_debug_malloc_replacement(size_t bytes) { return GC_debug_malloc(bytes, "malloc", 0); }
+GC_ENTRY void *GC_debug_generic_or_special_malloc(size_t bytes, int kind, const char *file, int line) {
   return make(bytes, kind, file, line);
 }
 
 /* The layout that the table describes begins behind the header: the program's mark procedure knows of that. */
-void *GC_debug_gcj_malloc(size_t bytes, void *vtable, const char *file, int line) {
+GC_ENTRY void *GC_debug_gcj_malloc(size_t bytes, void *vtable, const char *file, int line) {
   int kind = GC_gcj_debug_kind != 0 ? GC_gcj_debug_kind : KIND_NORMAL;
   void **p = make(max_size(bytes, sizeof vtable), kind, file, line);
   if (p != NULL) *p = vtable;
   return p;
 }
 
-char *GC_debug_strndup(const char *s, size_t n, const char *file, int line) {
+GC_ENTRY char *GC_debug_strndup(const char *s, size_t n, const char *file, int line) {
   size_t length = strnlen(s, n);
   char *copy = GC_debug_malloc_atomic(length + 1, file, line);
   if (copy == NULL) {
@@ -159,7 +165,7 @@ char *GC_debug_strndup(const char *s, size_t n, const char *file, int line) {
   return copy;
 }
 
-char *GC_debug_strdup(const char *s, const char *file, int line) {
+GC_ENTRY char *GC_debug_strdup(const char *s, const char *file, int line) {
   return s != NULL ? GC_debug_strndup(s, strlen(s), file, line) : NULL;
 }
 
@@ -208,7 +214,7 @@ void GC_debug_free(void *p) {
     discard(h);
 }
 
-void *GC_debug_realloc(void *p, size_t bytes, const char *file, int line) {
+GC_ENTRY void *GC_debug_realloc(void *p, size_t bytes, const char *file, int line) {
   if (p == NULL) return GC_debug_malloc(bytes, file, line);
   if (bytes == 0) {
     GC_debug_free(p);
@@ -224,7 +230,7 @@ void *GC_debug_realloc(void *p, size_t bytes, const char *file, int line) {
   return q;
 }
 
-void *GC_debug_realloc_replacement(void *p, size_t bytes) { return GC_debug_realloc(p, bytes, "realloc", 0); }
+GC_ENTRY void *GC_debug_realloc_replacement(void *p, size_t bytes) { return GC_debug_realloc(p, bytes, "realloc", 0); }
 
 /* ---- in a stop ---- */
 
