@@ -19,10 +19,10 @@ int GC_finalize_on_demand;
 GC_finalizer_notifier_proc GC_finalizer_notifier;
 
 static struct {
-  atomic_u32 due;               /* [A] 1: there is something for bdw_final_attend to do */
-  GC_await_finalize_proc await; /* written under bdw_lock; NULL: none */
-  atomic_u32 told;              /* [A] generation of the last cycle that was attended to */
-  atomic_word stuck;            /* [A] objects that wait for each other, as last warned of */
+  atomic_u32 due;    /* [A] 1: there is something for bdw_final_attend to do */
+  atomic_word await; /* [A; written under bdw_lock] a GC_await_finalize_proc; 0: none */
+  atomic_u32 told;   /* [A] generation of the last cycle that was attended to */
+  atomic_word stuck; /* [A] objects that wait for each other, as last warned of */
 } final GC_OWN_DATA;
 
 /* [own] The frame in which this thread runs finalizers, NULL: it does not; and how often, in the one that runs, others were due. */
@@ -83,7 +83,7 @@ int GC_should_invoke_finalizers(void) { return atomic32_load_relaxed(&finalize_w
 
 /* Who is told of each object that is queued is told before anyone takes it: the collector does that under bdw_lock. */
 static bool take(struct finalization *f, void **object) {
-  if (GC_LIKELY(final.await == NULL)) return finalize_take(f, object);
+  if (GC_LIKELY(atomic_load_relaxed(&final.await) == 0)) return finalize_take(f, object);
   bdw_lock();
   bool found = finalize_take(f, object);
   bdw_unlock();
@@ -126,8 +126,9 @@ void GC_finalize_all(void) {
 /* ---- after a cycle ---- */
 
 void bdw_final_ended(void) {
-  if (final.await == NULL) return;
-  for (void *object; (object = finalize_next_new()) != NULL;) final.await(object);
+  GC_await_finalize_proc tell = (GC_await_finalize_proc)atomic_load_relaxed(&final.await);
+  if (tell == NULL) return;
+  for (void *object; (object = finalize_next_new()) != NULL;) tell(object);
 }
 
 static uint64_t stuck_now(void) {
@@ -201,13 +202,13 @@ GC_finalizer_notifier_proc GC_get_finalizer_notifier(void) {
 
 void GC_set_await_finalize_proc(GC_await_finalize_proc fn) {
   bdw_lock();
-  final.await = fn;
+  atomic_store_relaxed(&final.await, (uintptr_t)fn);
   bdw_unlock();
 }
 
 GC_await_finalize_proc GC_get_await_finalize_proc(void) {
   bdw_lock();
-  GC_await_finalize_proc fn = final.await;
+  GC_await_finalize_proc fn = (GC_await_finalize_proc)atomic_load_relaxed(&final.await);
   bdw_unlock();
   return fn;
 }

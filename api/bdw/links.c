@@ -5,7 +5,8 @@
 #include "api/object.h"
 #include "gc/links.h"
 
-static GC_toggleref_func toggleref_func; /* written under bdw_lock */
+static atomic_word toggleref_func GC_OWN_DATA; /* [A; written under bdw_lock] a GC_toggleref_func; 0: none */
+static GC_toggleref_func asked(void) { return (GC_toggleref_func)atomic_load_relaxed(&toggleref_func); }
 
 /* A mistake of the caller's, which ends the program, as it does there. */
 static void refuse(const void *link, const char *who) {
@@ -76,13 +77,13 @@ int GC_unregister_long_link(void **link) { return end(WATCH_LONG_LINK, link); }
 
 void GC_set_toggleref_func(GC_toggleref_func fn) {
   bdw_lock();
-  toggleref_func = fn;
+  atomic_store_relaxed(&toggleref_func, (uintptr_t)fn);
   bdw_unlock();
 }
 
 GC_toggleref_func GC_get_toggleref_func(void) {
   bdw_lock();
-  GC_toggleref_func fn = toggleref_func;
+  GC_toggleref_func fn = asked();
   bdw_unlock();
   return fn;
 }
@@ -98,7 +99,7 @@ int GC_toggleref_add(void *obj, int is_strong) {
 }
 
 static enum toggle ask(void *object) {
-  switch (toggleref_func(object)) {
+  switch (asked()(object)) {
     case GC_TOGGLE_REF_STRONG: return TOGGLE_STRONG;
     case GC_TOGGLE_REF_WEAK: return TOGGLE_WEAK;
     default: return TOGGLE_DROP;
@@ -107,11 +108,11 @@ static enum toggle ask(void *object) {
 
 /* At the beginning, or what has become weak since would be marked for what it was; and last before the stop. */
 void bdw_final_stopping(void) {
-  if (toggleref_func != NULL) toggles_ask(ask);
+  if (asked() != NULL) toggles_ask(ask);
 }
 
 void bdw_final_began(void) {
-  if (toggleref_func == NULL) return;
+  if (asked() == NULL) return;
   bdw_lock_for_stop();
   bdw_final_stopping();
   bdw_unlock_after_stop();

@@ -124,6 +124,29 @@ START_TEST(cycles_free_what_they_bury) {
 }
 END_TEST
 
+/* Memory is refused at each step of setting up: nothing is a link then, and what was had is used later. */
+START_TEST(refused_memory) {
+#if GC_DEBUG
+  quiet_heap();
+  char *p = gc_alloc(64);
+  thread_defer_stops();
+  struct slot s = slot_find(p);
+  struct link l = {WATCH_LINK, &word[0], nowhere};
+  unsigned refused = 0;
+  for (enum link_outcome outcome = LINK_NO_MEMORY; outcome == LINK_NO_MEMORY; refused++) {
+    os_fail_after(1);
+    outcome = link_set(&l, p, &s);
+    os_fail_after(-1);
+    REQUIRE(outcome == LINK_NO_MEMORY || outcome == LINK_DONE);
+    REQUIRE(link_end(&l) == (outcome == LINK_DONE) && !page_is_watched(s.page) && links_check() == NULL);
+  }
+  REQUIRE_MSG(refused >= 3, "memory was refused %u times", refused - 1);
+  set_one(WATCH_LINK, 0, LINK_DONE);
+  thread_allow_stops();
+#endif
+}
+END_TEST
+
 static uint32_t record_at(const atomic_word *at) {
   for (uint32_t i = 1; i < watch_end(); i++)
     if (watch_at(i)->kind == WATCH_LINK && watch_at(i)->link == at) return i;
@@ -167,6 +190,7 @@ int main(void) {
   tcase_add_loop_test(tc, links_in_objects, 0, 2);
   tcase_add_test(tc, dead_links_are_not_found);
   tcase_add_test(tc, cycles_free_what_they_bury);
+  tcase_add_test(tc, refused_memory);
   tcase_add_test(tc, checker_fires);
   return suite_main(s);
 }
