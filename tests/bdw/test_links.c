@@ -4,6 +4,8 @@
  * unreachable object is found (hidden.h). */
 #include "hidden.h"
 
+#include "../system/misuse.h"
+
 enum { N = 600, WORDS = 8, MANY = 200000, PLAYERS = 3, SLOTS = 64 };
 
 static void *word[N], *second[N];
@@ -108,6 +110,23 @@ static void odd_ones(void) {
   }
   REQUIRE_MOSTLY(last, (size_t)N / 4);
   REQUIRE_MOSTLY(moved, (size_t)N / 4);
+}
+
+/* -- calls that cannot be meant -- */
+static void *volatile odd_address;
+
+static void null_link(void) { GC_general_register_disappearing_link((void **)odd_address, held); }
+static void crooked_link(void) { GC_register_long_link((void **)((char *)word + 1), held); }
+static void crooked_goal(void) { GC_move_disappearing_link(&word[0], (void **)((char *)word + 4)); }
+static void link_outside(void) { GC_register_disappearing_link(&word[0]); }
+
+static void misuses(void) {
+  start();
+  require_misuse(null_link, "GC_general_register_disappearing_link");
+  require_misuse(crooked_link, "GC_register_long_link");
+  require_misuse(crooked_goal, "GC_move_disappearing_link");
+  require_misuse(link_outside, "GC_register_disappearing_link");
+  REQUIRE(GC_unregister_disappearing_link((void **)((char *)word + 1)) == 0);
 }
 
 /* -- links in objects -- */
@@ -483,6 +502,7 @@ static const struct test_case cases[] = {
     {"links_disappear", links_disappear, NULL},
     {"calls_say_what_they_did", calls_say_what_they_did, NULL},
     {"odd_ones", odd_ones, NULL},
+    {"misuses", misuses, NULL},
     {"links_die_with_their_holders", links_die_with_their_holders, NULL},
     {"links_move_with_their_holders", links_move_with_their_holders, NULL},
     {"freed_by_hand", freed_by_hand, NULL},
