@@ -105,7 +105,8 @@ def nix(size):
 
 
 NIX_FOLDERS = {"NIX_STORE_DIR": "{work}/store", "NIX_STATE_DIR": "{work}/state", "NIX_LOG_DIR": "{work}/log", "NIX_CONF_DIR": "{work}/conf",
-               "NIX_DATA_DIR": "{work}/data", "NIX_REMOTE": "", "NIX_LOCALSTATE_DIR": "{work}/local"}
+               "NIX_DATA_DIR": "{work}/data", "NIX_REMOTE": "", "NIX_LOCALSTATE_DIR": "{work}/local",
+               "GC_INITIAL_HEAP_SIZE": "1000000"}  # else it asks for 384 MiB, and hardly collects
 SIZE = {"WORK_SIZE": "{size}"}
 STALIN_TIMES = ((r"(?m)^ *\d+ - +\d+% - ", "", "the seconds and the share of the memory that the compiler prints with each phase"),)
 
@@ -119,7 +120,7 @@ WORKS = [
     Work("guile/threads", "threads, par-map, futures, a queue between threads, continuations, prompts", guile("threads"),
          {"full": 100, "bounded": 15, "stress": 1}, shipped("guile/threads.scm"), every=8000),
     Work("guile/compile", "the compiler on modules that Guile ships; the object files must be the same, byte for byte", guile_modules,
-         {"full": 6, "bounded": 1, "stress": 1}, made=("*.go",), every=60000),
+         {"full": 3, "bounded": 1, "stress": 1}, made=("*.go",), every=60000),
     Work("ecl/work", "structures, CLOS objects, tables, bignums, finalizers, weak tables, threads", lambda size: [["ecl", "--norc", "--load", "work.lisp"]],
          {"full": 100, "bounded": 10, "stress": 1}, shipped("ecl/work.lisp"), environment=SIZE, every=4000),
     Work("ecl/compiled", "binary trees, compiled by ECL's compiler and gcc",
@@ -148,7 +149,7 @@ WORKS = [
          lambda size: [["gcc", "-O1", "-w", "-o", "work", "work.m", "-l:libobjc_gc.so.4"], ["./work", str(size)]],
          {"full": 10000, "bounded": 200, "stress": 2}, shipped("objc/work.m"), every=1000),
     Work("nix/work", "the Nix language: lists, attribute sets, strings, JSON", nix,
-         {"full": 150, "bounded": 60, "stress": 1}, shipped("nix/work.nix"), environment=NIX_FOLDERS, every=10000),
+         {"full": 60, "bounded": 10, "stress": 1}, shipped("nix/work.nix"), environment=NIX_FOLDERS, every=10000),
     Work("crystal/work", "the Crystal compiler, and the program it makes: fibers, finalizers",
          lambda size: [["crystal", "build", "--no-debug", "-o", "work", "work.cr"], ["./work", str(size)]],
          {"full": 1000, "bounded": None, "stress": None}, shipped("crystal/work.cr")),
