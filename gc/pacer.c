@@ -37,9 +37,10 @@ static uint64_t times(uint64_t a, uint64_t b) { return mul_div(a, b, 1); }
 
 static uint64_t goal_by_percent(const struct pacer *p) {
   if (p->percent < 0) return UINT64_MAX;
-  uint64_t percent = (uint64_t)p->percent;
-  uint64_t least = max_size(mul_div(HEAP_MIN_GOAL * p->threads, percent, 100), p->floor);
-  return max_size(plus(p->live, mul_div(p->live, percent, 100)), least);
+  uint64_t percent = (uint64_t)p->percent, threads = p->least_of_all ? 1 : p->threads;
+  uint64_t growth = plus(mul_div(p->live, percent, 100), mul_div(p->roots, p->roots_percent, 100));
+  uint64_t least = max_size(mul_div(p->least * threads, percent, 100), p->floor);
+  return max_size(plus(p->live, growth), least);
 }
 
 static bool has_had_its_half(const struct pacer *p) { return p->cpu_ns >= times(BUCKET_NS, p->cpus); }
@@ -165,7 +166,7 @@ unsigned pacer_markers(const struct pacer *p, unsigned cpus) {
 /* ---- settings ---- */
 
 void pacer_init(struct pacer *p, int percent) {
-  *p = (struct pacer){.percent = percent, .cpus = 1, .limit = UINT64_MAX, .threads = 1};
+  *p = (struct pacer){.percent = percent, .cpus = 1, .limit = UINT64_MAX, .threads = 1, .least = HEAP_MIN_GOAL};
   update(p);
 }
 
@@ -176,6 +177,13 @@ void pacer_set_percent(struct pacer *p, int percent) {
 
 void pacer_set_floor(struct pacer *p, uint64_t bytes) {
   p->floor = min_size(bytes, MOST);
+  update(p);
+}
+
+void pacer_set_small(struct pacer *p, uint64_t least, unsigned roots_percent) {
+  p->least = least;
+  p->least_of_all = true;
+  p->roots_percent = roots_percent;
   update(p);
 }
 

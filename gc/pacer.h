@@ -15,11 +15,14 @@
 
 struct pacer {
   /* what the program asked for */
-  int percent;       /* growth of the live heap in which a cycle should end; negative: no goal from growth */
-  uint64_t floor;    /* bytes of heap below which growth is no goal */
-  unsigned cpus;     /* that the program may use; 1 until the owner stores it */
-  uint64_t limit;    /* bytes of memory; UINT64_MAX: none */
-  uint64_t overhead; /* bytes that count against the limit and neither are nor can become live heap */
+  int percent;            /* growth of the live heap in which a cycle should end; negative: no goal from growth */
+  uint64_t floor;         /* bytes of heap below which growth is no goal */
+  uint64_t least;         /* bytes, of which percent is the least goal ... */
+  bool least_of_all;      /* ... of all threads together, else of each that allocates */
+  unsigned roots_percent; /* of the roots, added to growth */
+  unsigned cpus;          /* that the program may use; 1 until the owner stores it */
+  uint64_t limit;         /* bytes of memory; UINT64_MAX: none */
+  uint64_t overhead;      /* bytes that count against the limit and neither are nor can become live heap */
 
   /* what the last cycles were like */
   uint64_t live;                   /* bytes marked by the last cycle, births counted */
@@ -54,6 +57,8 @@ struct pacer_report {
 void pacer_init(struct pacer *p, int percent);
 void pacer_set_percent(struct pacer *p, int percent);
 void pacer_set_floor(struct pacer *p, uint64_t bytes);
+/* Small heaps: a least goal for all threads together, and growth with the roots, which are much of the work there. */
+void pacer_set_small(struct pacer *p, uint64_t least, unsigned roots_percent);
 void pacer_set_limit(struct pacer *p, uint64_t bytes);
 void pacer_set_overhead(struct pacer *p, uint64_t bytes);
 

@@ -178,6 +178,13 @@ int cycle_set_percent(int percent) {
   return before;
 }
 
+void cycle_set_small(uint64_t least, unsigned roots_percent) {
+  lock_settings();
+  pacer_set_small(&settings.pacer, least, roots_percent);
+  publish_trigger();
+  unlock_settings();
+}
+
 void cycle_set_floor(uint64_t bytes) {
   lock_settings();
   pacer_set_floor(&settings.pacer, bytes);

@@ -49,9 +49,13 @@ int GC_use_entire_heap; /* not: a cycle begins when it is due, whatever memory t
 static bool automatic GC_OWN_DATA = true;
 static GC_word divisor_taken GC_OWN_DATA; /* the one that the pacer knows; 0: none */
 
-/* That library allocates twice the bytes that it scanned, over the divisor, from one collection to the next. At 0 % each few
- * objects would want a cycle. */
-static int percent_for(GC_word divisor) { return (int)max_size(200 / divisor, 1); }
+/* That library allocates, from one collection to the next, twice the bytes of objects that it scanned and the bytes of roots, both
+ * over the divisor. An eighth less here is for what spans hold beside live objects, so that the process is no larger (measured
+ * with Guile's compiler); at 0 % each few objects would want a cycle. The least goal is smaller than elsewhere, since its
+ * programs are small often. */
+#define LEAST_GOAL (2 * MIB)
+static int percent_for(GC_word divisor) { return (int)max_size(175 / divisor, 1); }
+static unsigned roots_percent_for(GC_word divisor) { return (unsigned)(100 / divisor); }
 
 /* GC_PERCENT is more than a program for another collector can say. */
 static void take_pace(void) {
@@ -59,6 +63,7 @@ static void take_pace(void) {
   if (divisor == divisor_taken || options.percent != 100) return;
   divisor_taken = divisor;
   gc_set_percent(percent_for(divisor));
+  cycle_set_small(LEAST_GOAL, roots_percent_for(divisor));
 }
 
 void GC_set_free_space_divisor(GC_word value) {

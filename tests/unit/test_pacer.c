@@ -79,6 +79,46 @@ START_TEST(least_goal_per_thread) {
 }
 END_TEST
 
+/* Growth is no goal below it; limits are. */
+START_TEST(a_floor) {
+  struct pacer p;
+  pacer_init(&p, 100);
+  pacer_set_floor(&p, 64 * MIB);
+  REQUIRE(p.goal == 64 * MIB && p.trigger == p.goal);
+  ended(&p, 20 * MIB, 1);
+  REQUIRE(p.goal == 64 * MIB);
+  ended(&p, 40 * MIB, 1);
+  REQUIRE(p.goal == 80 * MIB);
+  pacer_set_percent(&p, -1);
+  REQUIRE(p.goal == NEVER);
+  pacer_set_percent(&p, 100);
+  pacer_set_limit(&p, 50 * MIB);
+  REQUIRE(p.goal < 50 * MIB);
+  pacer_set_limit(&p, UINT64_MAX);
+  pacer_set_floor(&p, UINT64_MAX);
+  REQUIRE(p.goal > GIB * GIB && p.goal >= p.trigger);
+}
+END_TEST
+
+/* One least goal for all threads, and growth with the roots. */
+START_TEST(small_heaps) {
+  struct pacer p;
+  pacer_init(&p, 50);
+  pacer_set_small(&p, 2 * MIB, 25);
+  REQUIRE(p.goal == MIB);
+  ended(&p, MIB / 2, 8);
+  REQUIRE(p.goal == MIB);
+  pacer_cycle_ended(&p, &(struct pacer_report){.live = 10 * MIB, .threads = 8, .root_bytes = 8 * MIB});
+  REQUIRE(p.goal == (10 + 5 + 2) * MIB && p.trigger == p.goal);
+  pacer_set_percent(&p, -1);
+  REQUIRE(p.goal == NEVER);
+  pacer_set_percent(&p, 100);
+  pacer_set_small(&p, UINT64_MAX / 2, 100);
+  pacer_cycle_ended(&p, &(struct pacer_report){.live = UINT64_MAX, .threads = 8, .root_bytes = UINT64_MAX});
+  REQUIRE(p.goal >= p.live && p.trigger >= p.live && p.goal < NEVER);
+}
+END_TEST
+
 /* A cycle over `live` bytes beside which `bytes` were allocated, with no assists. */
 static void ended_beside(struct pacer *p, uint64_t live, uint64_t bytes) {
   struct pacer_report r = {.live = live, .heap_at_start = 2 * live, .heap_at_end = 2 * live + bytes};
@@ -104,27 +144,6 @@ static const struct concurrent_step {
     {0, 4 * MIB, 4 * MIB / 10 * 7},
 };
 enum { CONCURRENT_STEPS = sizeof concurrent_steps / sizeof concurrent_steps[0] };
-
-/* Growth is no goal below it; limits are. */
-START_TEST(a_floor) {
-  struct pacer p;
-  pacer_init(&p, 100);
-  pacer_set_floor(&p, 64 * MIB);
-  REQUIRE(p.goal == 64 * MIB && p.trigger == p.goal);
-  ended(&p, 20 * MIB, 1);
-  REQUIRE(p.goal == 64 * MIB);
-  ended(&p, 40 * MIB, 1);
-  REQUIRE(p.goal == 80 * MIB);
-  pacer_set_percent(&p, -1);
-  REQUIRE(p.goal == NEVER);
-  pacer_set_percent(&p, 100);
-  pacer_set_limit(&p, 50 * MIB);
-  REQUIRE(p.goal < 50 * MIB);
-  pacer_set_limit(&p, UINT64_MAX);
-  pacer_set_floor(&p, UINT64_MAX);
-  REQUIRE(p.goal > GIB * GIB && p.goal >= p.trigger);
-}
-END_TEST
 
 START_TEST(trigger_before_goal) {
   const struct concurrent_step *s = &concurrent_steps[_i];
@@ -536,6 +555,7 @@ int main(void) {
   tcase_add_test(tc, no_overflow);
   tcase_add_test(tc, least_goal_per_thread);
   tcase_add_test(tc, a_floor);
+  tcase_add_test(tc, small_heaps);
   tcase_add_loop_test(tc, trigger_before_goal, 0, CONCURRENT_STEPS);
   tcase_add_test(tc, samples_remembered);
   tcase_add_test(tc, assists_corrected_for);
