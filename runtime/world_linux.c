@@ -95,6 +95,7 @@ static void stand_still(struct thread *t, char *sp) {
   t->blocked_other_stack = t->other_stack;
   t->blocked_at.sp = sp;
   t->blocked_at.words = 0;
+  TORTURE_STEP();
   atomic32_store_release(&t->blocked, THREAD_BLOCKED); /* pairs with the exchange in hold_blocked */
   mask_stop_signal(SIG_UNBLOCK);
   while (atomic32_load_acquire(&t->suspended) != 0) os_futex_wait(&t->suspended, 1, 0);
