@@ -147,7 +147,7 @@ WORKS = [
          {"full": 200, "bounded": 50, "stress": 2}, link_names, filters=((r"/\S*/w/", "", "the scratch folder's name"),), every=200),
     Work("objc/work", "the runtime libobjc_gc of gcc's Objective-C",
          lambda size: [["gcc", "-O1", "-w", "-o", "work", "work.m", "-l:libobjc_gc.so.4"], ["./work", str(size)]],
-         {"full": 10000, "bounded": 200, "stress": 2}, shipped("objc/work.m"), every=1000),
+         {"full": 10000, "bounded": 2000, "stress": 2}, shipped("objc/work.m"), every=1000),
     Work("nix/work", "the Nix language: lists, attribute sets, strings, JSON", nix,
          {"full": 60, "bounded": 10, "stress": 1}, shipped("nix/work.nix"), environment=NIX_FOLDERS, every=10000),
     Work("crystal/work", "the Crystal compiler, and the program it makes: fibers, finalizers",

@@ -118,7 +118,8 @@ def ours(work, size, want, settings):
         raise Fault(difference("output", want[0], out))
     if err != want[1]:
         raise Fault(difference("errors", want[1], err))
-    if cycles < work.least:
+    # Beside a short program, how many come to their end before it does is up to the scheduler.
+    if cycles < work.least and settings.get("GC_CONCURRENT") != "always":
         raise Fault(f"collected {cycles} times; at least {work.least} wanted")
     return cycles
 
