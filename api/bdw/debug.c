@@ -174,7 +174,7 @@ GC_ENTRY char *GC_debug_strdup(const char *s, const char *file, int line) {
 /* NULL: p is none of ours; then it is told, if it should have been one, and *base is the object that p is the start of. */
 static struct header *header_of(void *p, const char *who) {
   char *base = GC_base(p);
-  if (base == NULL) fatal("%s(%p): no object is there: freed before, or never allocated", who, p);
+  if (base == NULL || GC_size(base) == 0) fatal("%s(%p): no object is there: freed before, or never allocated", who, p);
   if ((char *)p - base == (ptrdiff_t)HEADER) return (struct header *)(void *)base;
   if (p != base) fatal("%s(%p): not the start of an object; the one around it starts at %p", who, p, (void *)base);
   print_line("holdfast: %s: object %p was not made by a debug variant", who, p);

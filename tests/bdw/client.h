@@ -68,7 +68,7 @@ static HELPER struct link *chain_new(GC_word tag) {
 static HELPER bool chain_ok(GC_word hidden, GC_word tag) {
   struct link *l = reveal(hidden);
   for (size_t i = CHAIN; i-- > 0; l = l->next)
-    if (l == NULL || GC_base(l) != l || l->number != i || l->tag != link_tag(tag, i)) return false;
+    if (l == NULL || GC_size(l) == 0 || l->number != i || l->tag != link_tag(tag, i)) return false;
   return l == NULL;
 }
 

@@ -55,7 +55,7 @@ static inline void *reveal(hidden h) {
 /* How many of the n objects exist no more. Valid until the next allocation reuses their places. */
 static HELPER size_t count_gone(const hidden *h, size_t n) {
   size_t gone = 0;
-  for (size_t i = 0; i < n; i++) gone += GC_base(reveal(h[i])) == NULL;
+  for (size_t i = 0; i < n; i++) gone += GC_size(reveal(h[i])) == 0;
   return gone;
 }
 
