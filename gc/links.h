@@ -7,7 +7,8 @@
  * that lock (cycle_stopping_hook), and nobody can take it until the world runs again. Whoever held it before that stop has the
  * pointer in a register, on its stack or in memory it has written since, all of which the stop looks at before anything
  * is decided (INV-WEAK-1 tells why that is enough): the object is black, and stays. Whoever takes it after the stop reads
- * 0, since links are cleared in the same stop in which their objects are found dead. A stop that is broken off frees nothing, and what it has cleared is 0 from then on.
+ * 0, since links are cleared in the same stop in which their objects are found dead. A stop that is broken off frees nothing,
+ * and what it has cleared is 0 from then on.
  *
  * Each link has one record (gc/watch.h), found by the object's address there, and by the link's own here. A link in an object
  * of ours ends with that object. */

@@ -342,7 +342,7 @@ unsigned mark_overflows(void) { return mark.overflows; }
 
 /* ---- after an overflow ---- */
 
-/* Objects are put on the stack many at a time: emptying the ring after each would cost 32 turns. */
+/* Objects are put on the stack many at a time: each drain begins with an empty ring. */
 struct rescan {
   struct marker *m;
   struct view v;

@@ -20,6 +20,7 @@
 /* Heap pages that the tracker is asked about in one call; in the stop, that a marker takes at a time. Checking builds have
  * more stretches, so that small heaps are divided, too. */
 #define STRETCH (GC_DEBUG || GC_TORTURE ? 64 : 2048)
+#define TABLE (2 * PIECES + STRETCH)
 #define GAP 64 /* pages that are not armed between two that are, and looked through with them */
 
 static struct {
@@ -45,7 +46,7 @@ static struct {
 bool remark_init(void) {
   remark.armed = meta_map(heap.pages / 8);
   remark.fresh = meta_map(heap.pages * sizeof remark.fresh[0]);
-  remark.piece = meta_map(2 * PIECES * sizeof remark.piece[0]);
+  remark.piece = meta_map(TABLE * sizeof remark.piece[0]);
 #if GC_DEBUG
   remark.sum = meta_map((heap.pages * PAGE_SIZE / os_page_size() + 1) * sizeof remark.sum[0]);
   if (remark.sum == NULL) return false;
@@ -150,11 +151,15 @@ bool remark_arm(void) {
 
 /* ---- listing ---- */
 
-/* At most PIECES at once: those of an object of many GiB are larger. The table has room for twice as many. */
+/* At most PIECES at once, and one: those of an object of many GiB are larger. The table has room for twice as many, and what
+ * a run of fresh spans holds that was not long enough yet. */
 static void add_piece(char *lo, char *hi) {
   size_t size = max_size(PIECE, round_up((size_t)(hi - lo) / PIECES, PIECE));
-  for (; lo < hi; lo += size)
-    remark.piece[atomic_add(&remark.count, 1)] = (struct range){lo, (size_t)(hi - lo) > size ? lo + size : hi};
+  for (; lo < hi; lo += size) {
+    size_t i = atomic_add(&remark.count, 1);
+    GC_CHECK(i < TABLE);
+    remark.piece[i] = (struct range){lo, (size_t)(hi - lo) > size ? lo + size : hi};
+  }
 }
 
 static void list_armed(char *lo, char *hi) {
@@ -216,11 +221,14 @@ static bool list_fresh(size_t most) {
     bool arm = !remark.last && wants_arming(page, page_desc(page));
     if (!arm) remark.fresh[remark.fresh_kept++] = page;
     if (!arm && !remark.last) continue;
-    if (page != hi || hi - lo >= STRETCH) {
+    if (page != hi) {
       if (!list_fresh_run(lo, hi)) return false;
       lo = page;
     }
     hi = page + span_pages(page);
+    if (hi - lo < STRETCH) continue;
+    if (!list_fresh_run(lo, hi)) return false; /* before the next look at how many pieces there are */
+    lo = hi;
   }
   if (!list_fresh_run(lo, hi) || remark.fresh_at < remark.fresh_count) return false;
   remark.fresh_count = remark.fresh_kept;

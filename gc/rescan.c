@@ -88,7 +88,8 @@ static uintptr_t *rescan(struct marker *m, const struct view *v, uintptr_t *top,
   return top;
 }
 
-/* A drain costs 32 turns of the ring, so it waits until it is worth them. A piece is finished before a phase is broken off. */
+/* Each drain begins with an empty ring, so it waits until there is enough to fill it. A piece is finished before a phase is broken
+ * off. */
 void rescan_pieces(struct marker *m, const struct view *v) {
   uintptr_t *top = m->stack;
   struct range piece;

@@ -49,9 +49,10 @@ uint64_t settings_cycles(void); /* that have ended */
 
 /* A cycle begins to mark beside the program, at so many bytes of heap.live. */
 void settings_marking_begins(uint64_t heap_now);
-/* What a thread of the program owes to it now (pacer_assist_debt), and how many markers should run. Anybody. */
-uint64_t settings_debt(uint64_t marked);
+/* How many markers should run: of the pacer, what only who holds CYCLE writes. */
 unsigned settings_markers(void);
+/* What a thread of the program owes to it now (pacer_assist_debt). Anybody. */
+uint64_t settings_debt(uint64_t marked);
 
 /* The cycle that is due is not wanted now: it is due again when the heap has grown by an eighth. Anybody. */
 void settings_postpone(void);

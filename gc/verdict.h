@@ -12,9 +12,9 @@
  *
  * Put off. When marking takes too long in a stop of a cycle beside the program, the world runs again while it is finished, and
  * the next stop begins at 1: it decides about what has changed since. What was decided stands. Each step came when all
- * that the program could reach was black, so what was white nobody can reach but by a long weak reference or link; who fetches it by one
- * has it as if the cycle had ended with that stop: other weak references to it are cleared, an unordered finalizer runs, an ordered
- * one waits. What was queued may be run, and freed, at once.                                                 INV-VERDICT-1
+ * that the program could reach was black, so what was white nobody can reach but by a long weak reference or link; who fetches
+ * it by one has it as if the cycle had ended with that stop: other weak references to it are cleared, an unordered finalizer runs,
+ * an ordered one waits. What was queued may be run, and freed, at once.                                                 INV-VERDICT-1
  *
  * Time in the stop. Records that are settled - object and handle black, value marked - stay so until the cycle ends, so they are
  * looked at once. A cycle beside the program does that, and most of 1, beside it: the stop has the `open` list, of what

@@ -59,6 +59,19 @@ START_TEST(new_spans_are_listed_until_armed) {
 }
 END_TEST
 
+/* Each is 65,536 pieces of the list, which is asked for in parts; their memory is never touched. */
+START_TEST(giants_are_listed) {
+  enum { GIANTS = 3 };
+  const size_t bytes = (size_t)4 << 30;
+  volatile char *giant[GIANTS];
+  if (!set_up()) return;
+  for (int i = 0; i < 500; i++) (void)!gc_alloc(8192);
+  for (int i = 0; i < GIANTS; i++)
+    if ((giant[i] = gc_alloc(bytes)) == NULL) return; /* the machine has no room for it */
+  for (int i = 0; i < GIANTS; i++) REQUIRE(is_listed(true, giant[i]) && is_listed(true, giant[i] + bytes - 1));
+}
+END_TEST
+
 #if GC_DEBUG
 /* Armed behind remark's back, the write is reported to nobody. */
 START_TEST(the_checker_sees_an_unreported_write) {
@@ -79,6 +92,7 @@ int main(void) {
   TCase *tc = suite_case(s, "remark");
   tcase_add_test(tc, writes_are_listed);
   tcase_add_test(tc, new_spans_are_listed_until_armed);
+  tcase_add_test(tc, giants_are_listed);
 #if GC_DEBUG
   tcase_add_test(tc, the_checker_sees_an_unreported_write);
 #endif
