@@ -1,6 +1,5 @@
 /* hide.h - how a test knows an object that it does not keep alive.
- * Owns:     hidden addresses (complemented, so that no word looks like a pointer), content patterns whose
- *           words never look like pointers, wiping stale words off the stack.
+ * Owns:     counting hidden addresses (conceal.h) whose objects went, content patterns whose words never look like pointers.
  * Promises: a hidden address keeps nothing alive; gc_base(reveal(h)) tells whether the object still is.
  * Never:    expects that every unreachable object goes: a stale word on a stack may keep a few. What is
  *           reachable must all be kept; of the unreachable, MOSTLY_GONE asks for 95 of 100. */
@@ -13,38 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conceal.h"
 #include "gc_alloc.h"
 #include "suite.h"
-
-#define NOINLINE __attribute__((noinline))
-#define HELPER __attribute__((noinline, unused))
-
-/* A word that the compiler may neither delete nor keep in a register only. */
-typedef void *volatile root;
-
-typedef struct hidden {
-  uintptr_t bits;
-} hidden;
-
-/* The empty asm keeps the compiler from seeing that reveal undoes hide, and so from keeping the pointer. */
-static inline hidden hide(const void *p) {
-  uintptr_t bits = ~(uintptr_t)p;
-  __asm__ volatile("" : "+r"(bits));
-  return (hidden){bits};
-}
-
-static inline void *reveal(hidden h) {
-  uintptr_t bits = h.bits;
-  __asm__ volatile("" : "+r"(bits));
-  return (void *)~bits;
-}
-
-/* Overwrites what earlier calls left below this frame. */
-static HELPER void scrub_stack(void) {
-  volatile char dead[16 * 1024];
-  for (size_t i = 0; i < sizeof dead; i++) dead[i] = 0;
-  __asm__ volatile("" : : "r"(dead) : "memory");
-}
 
 static inline hidden *hidden_new(size_t n) {
   hidden *h = malloc(n * sizeof *h);

@@ -1,5 +1,5 @@
 /* left.h - how a test of the drop-in sees which objects a collection left.
- * Owns:     hidden addresses, wiping stale words off the stack, running a suite in both kinds of cycle.
+ * Owns:     counting hidden addresses (tests/api/conceal.h) whose objects went, running a suite in both kinds of cycle.
  * Promises: a hidden address keeps nothing alive.
  * Never:    expects that every unreachable object goes: a stale word may keep a few. What is reachable must all be kept. */
 #ifndef HOLDFAST_TEST_LEFT_H
@@ -14,12 +14,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "conceal.h"
 #include "suite.h"
-
-#define HELPER __attribute__((noinline, unused))
-
-/* A word that the compiler may neither delete nor keep in a register only. */
-typedef void *volatile root;
 
 static HELPER void only_forced_cycles(void) {
   GC_INIT();
@@ -27,29 +23,10 @@ static HELPER void only_forced_cycles(void) {
 }
 
 static HELPER void collect(void) {
-  volatile char dead[16 * 1024];
-  for (size_t i = 0; i < sizeof dead; i++) dead[i] = 0;
-  __asm__ volatile("" : : "r"(dead) : "memory");
+  scrub_stack();
   GC_enable();
   GC_gcollect();
   GC_disable();
-}
-
-typedef struct hidden {
-  GC_word bits;
-} hidden;
-
-/* The empty asm keeps the compiler from seeing that reveal undoes hide. */
-static inline hidden hide(const void *p) {
-  GC_word bits = ~(GC_word)p;
-  __asm__ volatile("" : "+r"(bits));
-  return (hidden){bits};
-}
-
-static inline void *reveal(hidden h) {
-  GC_word bits = h.bits;
-  __asm__ volatile("" : "+r"(bits));
-  return (void *)~bits;
 }
 
 /* How many of the n objects exist no more. Valid until the next allocation reuses their places. */
