@@ -166,6 +166,7 @@ static uint64_t bytes_born_black(void) {
 
 static void report(uint64_t live, uint64_t heap_at_end) {
   struct pacer_report report = {.live = live,
+                                .noscan = mark_noscan_bytes(),
                                 .heap_at_start = cycle.heap_at_start,
                                 .heap_at_end = heap_at_end,
                                 .mark_ns = os_now_ns() - cycle.current.at[AT_START],

@@ -41,7 +41,8 @@ void mark_forget(void);
 /* Counts an object that gc/closure.h marked, between phases. */
 void mark_note(uint64_t bytes);
 
-uint64_t mark_bytes(void); /* bytes of objects marked; an object two markers met at once counts twice */
+uint64_t mark_bytes(void);        /* bytes of objects marked; an object two markers met at once counts twice */
+uint64_t mark_noscan_bytes(void); /* of these, in objects without pointers */
 uint64_t mark_objects(void);
 unsigned mark_overflows(void); /* full stacks in the last cycle */
 

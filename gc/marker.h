@@ -10,15 +10,19 @@
 struct candidate {
   char *object;
   atomic_u8 *state; /* NULL: empty place in the ring */
-  uint32_t size;    /* bytes to scan; 0: noscan or typed; LARGE: scan in chunks */
+  uint32_t size;    /* of the slot; not of a large one */
+  uint32_t scan;    /* bytes to scan, 0: none; or one of these: */
 };
-#define LARGE UINT32_MAX
+#define LARGE UINT32_MAX       /* in chunks */
+#define TYPED (UINT32_MAX - 1) /* as its layout says */
+#define LARGE_NOSCAN (UINT32_MAX - 2)
 
 struct marker {
   uintptr_t *stack; /* [own] */
   size_t room;      /* words of it */
   size_t left;      /* [own; collector between phases] entries that a phase which was broken off left on the stack */
   atomic_word bytes, objects; /* [own, read by others as progress] */
+  atomic_word scanned;        /* [own, read when marking is over] of the bytes, those of objects with pointers */
   uint64_t most;              /* [own] bytes after which a drain is broken off */
   uint64_t begun;             /* [collector between phases] bytes when the phase began */
   bool overflow;

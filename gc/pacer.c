@@ -9,15 +9,27 @@
  *
  * The least goal is per running thread that allocates, unlike Go's: two threads that share the 4 MiB would start
  * twice as many cycles as two processes do, each with a stop of the other thread (0.57 of the processes' rate at 64
- * bytes). */
+ * bytes).
+ *
+ * For programs of the other collector (pacer_set_divisor) the goal is its heap's size instead: a process should be no larger on
+ * this library, nor collect more often in the same memory. */
 #include "gc/pacer.h"
 
-#define MOST (UINT64_MAX / 2)       /* what sums and products stop at: two of them stay below UINT64_MAX */
-#define WORK_LEAST (64 * KIB)       /* bytes of marking that any cycle is taken for */
-#define RUNWAY_LEAST (64 * KIB)     /* bytes of heap over which a cycle that is late spreads its work */
-#define LIMIT_ROOM (1 * MIB)        /* bytes kept free below the memory limit, at least (Go) */
-#define LIMIT_ROOM_PERCENT 3        /* of what the limit leaves, kept free (Go) */
-#define BUCKET_NS 1000000000u       /* per processor: the collector's leeway above its half (Go) */
+#define MOST (UINT64_MAX / 2)   /* what sums and products stop at: two of them stay below UINT64_MAX */
+#define WORK_LEAST (64 * KIB)   /* bytes of marking that any cycle is taken for */
+#define RUNWAY_LEAST (64 * KIB) /* bytes of heap over which a cycle that is late spreads its work */
+#define LIMIT_ROOM (1 * MIB)    /* bytes kept free below the memory limit, at least (Go) */
+#define LIMIT_ROOM_PERCENT 3    /* of what the limit leaves, kept free (Go) */
+#define BUCKET_NS 1000000000u   /* per processor: the collector's leeway above its half (Go) */
+/* The other library allocates, between collections, by this rule at least, and until its heap, which grows in steps of a third or
+ * 8 MiB, is used up: some more. Small heaps grow by more; the first collection finds nothing there. */
+#define STEP_SHARE 5 /* of what the rule says, one part more, ... */
+#define STEP_MOST (1 * MIB)
+#define RULE_LARGE (8 * MIB) /* beyond this a part less: what spans hold beside live objects grows with the heap */
+#define LARGE_SHARE 4
+#define SMALL_TIMES 2 /* what is live, or ... */
+#define SMALL_GROWTH (1280 * KIB)
+#define SMALL_GOAL (480 * KIB)
 #define CONCURRENT_LEAST (64 * MIB) /* bytes to mark that justify a second marker beside the program */
 
 /* ---- arithmetic ---- */
@@ -36,11 +48,23 @@ static uint64_t times(uint64_t a, uint64_t b) { return mul_div(a, b, 1); }
 /* ---- goal ---- */
 
 static uint64_t goal_by_percent(const struct pacer *p) {
+  uint64_t percent = (uint64_t)p->percent;
+  uint64_t least = max_size(mul_div(HEAP_MIN_GOAL * (uint64_t)p->threads, percent, 100), p->floor);
+  return max_size(plus(p->live, mul_div(p->live, percent, 100)), least);
+}
+
+/* There, objects without pointers count an eighth of others. */
+static uint64_t goal_by_divisor(const struct pacer *p) {
+  uint64_t scanned = minus(p->live, p->noscan);
+  uint64_t rule = plus(plus(scanned, scanned), plus(p->noscan / 4, p->roots)) / p->divisor;
+  uint64_t usual = plus(rule, min_size(rule / STEP_SHARE, STEP_MOST)) - minus(rule, RULE_LARGE) / LARGE_SHARE;
+  uint64_t growth = max_size(usual, min_size(times(p->live, SMALL_TIMES), SMALL_GROWTH));
+  return max_size(plus(p->live, growth), max_size(SMALL_GOAL, p->floor));
+}
+
+static uint64_t goal_by_growth(const struct pacer *p) {
   if (p->percent < 0) return UINT64_MAX;
-  uint64_t percent = (uint64_t)p->percent, threads = p->least_of_all ? 1 : p->threads;
-  uint64_t growth = plus(mul_div(p->live, percent, 100), mul_div(p->roots, p->roots_percent, 100));
-  uint64_t least = max_size(mul_div(p->least * threads, percent, 100), p->floor);
-  return max_size(plus(p->live, growth), least);
+  return p->divisor != 0 ? goal_by_divisor(p) : goal_by_percent(p);
 }
 
 static bool has_had_its_half(const struct pacer *p) { return p->cpu_ns >= times(BUCKET_NS, p->cpus); }
@@ -73,7 +97,7 @@ static uint64_t trigger_below(const struct pacer *p) {
 }
 
 static void update(struct pacer *p) {
-  p->goal = min_size(goal_by_percent(p), goal_by_limit(p));
+  p->goal = min_size(goal_by_growth(p), goal_by_limit(p));
   p->trigger = p->goal == UINT64_MAX || !p->concurrent ? p->goal : trigger_below(p);
 }
 
@@ -118,6 +142,7 @@ static void find_relief(struct pacer *p, uint64_t live_before, const struct pace
 void pacer_cycle_ended(struct pacer *p, const struct pacer_report *r) {
   uint64_t live_before = p->live;
   p->live = min_size(r->live, MOST);
+  p->noscan = min_size(r->noscan, p->live);
   p->roots = r->root_bytes;
   p->threads = r->threads > 0 ? r->threads : 1;
   p->concurrent = r->concurrent;
@@ -166,7 +191,7 @@ unsigned pacer_markers(const struct pacer *p, unsigned cpus) {
 /* ---- settings ---- */
 
 void pacer_init(struct pacer *p, int percent) {
-  *p = (struct pacer){.percent = percent, .cpus = 1, .limit = UINT64_MAX, .threads = 1, .least = HEAP_MIN_GOAL};
+  *p = (struct pacer){.percent = percent, .cpus = 1, .limit = UINT64_MAX, .threads = 1};
   update(p);
 }
 
@@ -180,10 +205,8 @@ void pacer_set_floor(struct pacer *p, uint64_t bytes) {
   update(p);
 }
 
-void pacer_set_small(struct pacer *p, uint64_t least, unsigned roots_percent) {
-  p->least = least;
-  p->least_of_all = true;
-  p->roots_percent = roots_percent;
+void pacer_set_divisor(struct pacer *p, uint64_t divisor) {
+  p->divisor = divisor;
   update(p);
 }
 

@@ -15,17 +15,16 @@
 
 struct pacer {
   /* what the program asked for */
-  int percent;            /* growth of the live heap in which a cycle should end; negative: no goal from growth */
-  uint64_t floor;         /* bytes of heap below which growth is no goal */
-  uint64_t least;         /* bytes, of which percent is the least goal ... */
-  bool least_of_all;      /* ... of all threads together, else of each that allocates */
-  unsigned roots_percent; /* of the roots, added to growth */
-  unsigned cpus;          /* that the program may use; 1 until the owner stores it */
-  uint64_t limit;         /* bytes of memory; UINT64_MAX: none */
-  uint64_t overhead;      /* bytes that count against the limit and neither are nor can become live heap */
+  int percent;       /* growth of the live heap in which a cycle should end; negative: no goal from growth */
+  uint64_t floor;    /* bytes of heap below which growth is no goal */
+  uint64_t divisor;  /* not 0: growth by the other library's rule, instead of percent, with this free space divisor */
+  unsigned cpus;     /* that the program may use; 1 until the owner stores it */
+  uint64_t limit;    /* bytes of memory; UINT64_MAX: none */
+  uint64_t overhead; /* bytes that count against the limit and neither are nor can become live heap */
 
   /* what the last cycles were like */
   uint64_t live;                   /* bytes marked by the last cycle, births counted */
+  uint64_t noscan;                 /* of these, bytes of objects without pointers */
   uint64_t roots;                  /* bytes of roots it scanned */
   unsigned threads;                /* that allocated since the one before, at most one per processor; at least 1 */
   bool concurrent;                 /* the program ran while it marked */
@@ -43,6 +42,7 @@ struct pacer {
 /* What a cycle was like. Times in nanoseconds, sizes in bytes; zeros where nothing is known. */
 struct pacer_report {
   uint64_t live;              /* marked, births counted */
+  uint64_t noscan;            /* of these, objects without pointers */
   uint64_t heap_at_start;     /* when the cycle started ... */
   uint64_t heap_at_end;       /* ... and when marking ended, before live replaced it */
   uint64_t mark_ns;           /* wall time from start of marking to its end */
@@ -57,8 +57,8 @@ struct pacer_report {
 void pacer_init(struct pacer *p, int percent);
 void pacer_set_percent(struct pacer *p, int percent);
 void pacer_set_floor(struct pacer *p, uint64_t bytes);
-/* Small heaps: a least goal for all threads together, and growth with the roots, which are much of the work there. */
-void pacer_set_small(struct pacer *p, uint64_t least, unsigned roots_percent);
+/* The goal is about the size that the heap of the other library (Boehm's, 8.2) would have: docs/pacing.md. 0: by percent again. */
+void pacer_set_divisor(struct pacer *p, uint64_t divisor);
 void pacer_set_limit(struct pacer *p, uint64_t bytes);
 void pacer_set_overhead(struct pacer *p, uint64_t bytes);
 

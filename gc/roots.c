@@ -14,6 +14,7 @@
 #include "runtime/world.h"
 
 #define NO_PIECE SIZE_MAX
+#define HINT_STACK (64 * KIB) /* of a thread that was never stopped */
 
 /* A table of ranges that grows by doubling. */
 struct table {
@@ -29,6 +30,7 @@ static struct {
   atomic_word next;    /* [A] the next piece to take */
   uint64_t bytes, stack_bytes;
   char *sp;   /* the stopper's stack */
+  char *hint; /* [L:CYCLE] HINT_STACK bytes for a part of a stack */
   bool copy;  /* [STW] ranges of the program are read at once: they need not be there later */
   bool brief; /* for world_stop */
   struct lock lock;
@@ -56,7 +58,8 @@ static bool table_add(struct table *t, struct range r) {
 /* Got at the start: the first cycle may be the one that memory was refused for. */
 bool roots_init(void) {
   struct range none = {NULL, NULL};
-  return table_add(&roots.pieces, none) && table_add(&roots.words, none);
+  roots.hint = meta_map(HINT_STACK);
+  return roots.hint != NULL && table_add(&roots.pieces, none) && table_add(&roots.words, none);
 }
 
 /* The words that lie wholly in the range. */
@@ -214,7 +217,6 @@ struct root_place roots_place(const char *at) {
 
 #define HINT_BYTES (64 * MIB)  /* read at most: the loader's lock is held meanwhile */
 #define HINT_STOPPED (4 * MIB) /* the same while the program waits: 1 ms */
-#define HINT_STACK (64 * KIB)  /* of a thread that was never stopped */
 
 static GC_NO_SANITIZE void hint_words(const char *lo, const char *hi) {
   for (; lo < hi; lo += sizeof(uintptr_t)) {
@@ -241,10 +243,9 @@ static void hint_data(void *unused, struct range r) {
 
 /* Through the kernel: a thread that ended without telling us may have no stack any more. */
 static void hint_copied(void *unused, struct range r) {
-  static char copy[HINT_STACK] GC_OWN_DATA; /* [L:CYCLE] */
   size_t used = round_down(min_size((size_t)(r.hi - r.lo), HINT_STACK), sizeof(uintptr_t));
   (void)unused;
-  if (os_read_memory(copy, r.lo, used)) hint_words(copy, copy + used);
+  if (os_read_memory(roots.hint, r.lo, used)) hint_words(roots.hint, roots.hint + used);
 }
 
 static void hint_stack(const struct thread *t) {

@@ -178,9 +178,9 @@ int cycle_set_percent(int percent) {
   return before;
 }
 
-void cycle_set_small(uint64_t least, unsigned roots_percent) {
+void cycle_set_divisor(uint64_t divisor) {
   lock_settings();
-  pacer_set_small(&settings.pacer, least, roots_percent);
+  pacer_set_divisor(&settings.pacer, divisor);
   publish_trigger();
   unlock_settings();
 }

@@ -23,7 +23,7 @@ void cycle_disable(void), cycle_enable(void);
 int cycle_set_percent(int percent); /* returns the previous one */
 /* No cycle ends, by itself, at a smaller heap than this, unless a limit asks for it. */
 void cycle_set_floor(uint64_t bytes);
-void cycle_set_small(uint64_t least, unsigned roots_percent); /* see pacer_set_small */
+void cycle_set_divisor(uint64_t divisor); /* see pacer_set_divisor */
 
 /* Limits of memory (alloc/pageheap.h); UINT64_MAX: none. Returns the previous one. */
 enum cycle_limit { LIMIT_SOFT, LIMIT_HARD };

@@ -2,7 +2,7 @@
  * effect:
  *   all_interior_pointers  one byte more for each object, so that a pointer past its end keeps it. Pointers to
  *                          the inside keep objects in any case.
- *   free_space_divisor     how much is allocated between cycles (percent_for)
+ *   free_space_divisor     how much is allocated between cycles (gc/pacer.h)
  *   max_heap_size          the hard limit (gc_set_hard_limit)
  *   dont_gc, stop_func, disable_automatic_collection, force_unmap_on_gcollect, callbacks: control.c */
 #include "api/bdw/params.h"
@@ -49,21 +49,12 @@ int GC_use_entire_heap; /* not: a cycle begins when it is due, whatever memory t
 static bool automatic GC_OWN_DATA = true;
 static GC_word divisor_taken GC_OWN_DATA; /* the one that the pacer knows; 0: none */
 
-/* That library allocates, from one collection to the next, twice the bytes of objects that it scanned and the bytes of roots, both
- * over the divisor. An eighth less here is for what spans hold beside live objects, so that the process is no larger (measured
- * with Guile's compiler); at 0 % each few objects would want a cycle. The least goal is smaller than elsewhere, since its
- * programs are small often. */
-#define LEAST_GOAL (2 * MIB)
-static int percent_for(GC_word divisor) { return (int)max_size(175 / divisor, 1); }
-static unsigned roots_percent_for(GC_word divisor) { return (unsigned)(100 / divisor); }
-
 /* GC_PERCENT is more than a program for another collector can say. */
 static void take_pace(void) {
   GC_word divisor = max_size(GC_free_space_divisor, 1);
   if (divisor == divisor_taken || options.percent != 100) return;
   divisor_taken = divisor;
-  gc_set_percent(percent_for(divisor));
-  cycle_set_small(LEAST_GOAL, roots_percent_for(divisor));
+  cycle_set_divisor(divisor);
 }
 
 void GC_set_free_space_divisor(GC_word value) {

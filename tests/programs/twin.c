@@ -73,10 +73,22 @@ __attribute__((destructor)) static void tell_peak(void) {
   if (status != NULL) fclose(status);
 }
 
+/* The C library moves memory through vector registers and leaves there what it moved; compiled code hardly touches the upper ones. A
+ * stop by signal puts all of them on the stack, and of a document that was moved last one pointer kept it all: in 7 of 2,000 runs. */
+static void scrub_vector_registers(void) {
+  static char zeros[3 * 1024];
+  for (size_t n = 8; n <= 1024; n += n / 2) {
+    memmove(zeros + 1, zeros, n);
+    memmove(zeros, zeros + n, n);
+    __asm__ volatile("" : : "r"(zeros) : "memory");
+  }
+}
+
 __attribute__((noinline)) void twin_scrub_stack(void) {
   volatile char dead[64 * 1024];
   for (size_t i = 0; i < sizeof dead; i++) dead[i] = 0;
   __asm__ volatile("" : : "r"(dead) : "memory");
+  scrub_vector_registers();
 }
 
 _Noreturn void twin_fail(const char *format, ...) {

@@ -41,7 +41,7 @@ size_t twin_heap(void);
 void twin_at_most(const char *what, size_t bytes, size_t bound);
 void twin_heap_at_most(const char *what, size_t bytes, size_t bound);
 
-/* Overwrites what earlier calls left on the stack below: no test of a baseline may depend on a stale word. */
+/* Overwrites what earlier calls left on the stack below and in vector registers: no test of a baseline may depend on a stale word. */
 void twin_scrub_stack(void);
 
 /* One line on stderr, exit(1). */

@@ -100,22 +100,37 @@ START_TEST(a_floor) {
 }
 END_TEST
 
-/* One least goal for all threads, and growth with the roots. */
-START_TEST(small_heaps) {
+/* A cycle that leaves so much: the goal, by the divisor. */
+static uint64_t divided(struct pacer *p, uint64_t live, uint64_t noscan, uint64_t roots) {
+  pacer_cycle_ended(p, &(struct pacer_report){.live = live, .noscan = noscan, .threads = 8, .root_bytes = roots});
+  REQUIRE(p->goal == p->trigger);
+  return p->goal;
+}
+
+/* A fifth or 1 MiB more than (2 * scanned + noscan / 4 + roots) / divisor, and a quarter less of what is above 8 MiB; small heaps
+ * grow by 1280 KiB, or to three times the size. */
+START_TEST(by_divisor) {
   struct pacer p;
-  pacer_init(&p, 50);
-  pacer_set_small(&p, 2 * MIB, 25);
-  REQUIRE(p.goal == MIB);
-  ended(&p, MIB / 2, 8);
-  REQUIRE(p.goal == MIB);
-  pacer_cycle_ended(&p, &(struct pacer_report){.live = 10 * MIB, .threads = 8, .root_bytes = 8 * MIB});
-  REQUIRE(p.goal == (10 + 5 + 2) * MIB && p.trigger == p.goal);
+  pacer_init(&p, 100);
+  pacer_set_divisor(&p, 3);
+  REQUIRE(p.goal == 480 * KIB);
+  REQUIRE(divided(&p, 0, 0, 12 * KIB) == 480 * KIB);
+  REQUIRE(divided(&p, 200 * KIB, 0, 12 * KIB) == 600 * KIB);
+  REQUIRE(divided(&p, 900 * KIB, 900 * KIB, 0) == 2180 * KIB);
+  REQUIRE(divided(&p, 24 * MIB, 0, 12 * MIB) == (24 + 20 + 1 - 3) * MIB);
+  REQUIRE(divided(&p, 60 * MIB, 48 * MIB, 0) == (60 + 12 + 1 - 1) * MIB);
+  pacer_set_divisor(&p, 6);
+  REQUIRE(p.goal == (60 + 6 + 1) * MIB);
+  pacer_set_floor(&p, 4 * GIB);
+  REQUIRE(p.goal == 4 * GIB);
   pacer_set_percent(&p, -1);
   REQUIRE(p.goal == NEVER);
   pacer_set_percent(&p, 100);
-  pacer_set_small(&p, UINT64_MAX / 2, 100);
-  pacer_cycle_ended(&p, &(struct pacer_report){.live = UINT64_MAX, .threads = 8, .root_bytes = UINT64_MAX});
-  REQUIRE(p.goal >= p.live && p.trigger >= p.live && p.goal < NEVER);
+  REQUIRE(divided(&p, UINT64_MAX, 0, UINT64_MAX) >= p.live && p.goal < NEVER);
+  pacer_set_floor(&p, 0);
+  pacer_set_divisor(&p, 0);
+  ended(&p, 20 * MIB, 1);
+  REQUIRE(p.goal == 40 * MIB);
 }
 END_TEST
 
@@ -279,7 +294,7 @@ START_TEST(extremes) {
   for (unsigned i = 0; i < N * N * N; i++) {
     uint64_t a = bytes[i % N], b = bytes[i / N % N], c = bytes[i / N / N];
     struct pacer p;
-    struct pacer_report r = {a, b, c, b, c, a, b, c, 64, true};
+    struct pacer_report r = {a, c, b, c, b, c, a, b, c, 64, true};
     pacer_init(&p, i % 2 ? 100 : -1);
     pacer_set_limit(&p, c);
     for (int k = 0; k < 6; k++) pacer_cycle_ended(&p, &r);
@@ -555,7 +570,7 @@ int main(void) {
   tcase_add_test(tc, no_overflow);
   tcase_add_test(tc, least_goal_per_thread);
   tcase_add_test(tc, a_floor);
-  tcase_add_test(tc, small_heaps);
+  tcase_add_test(tc, by_divisor);
   tcase_add_loop_test(tc, trigger_before_goal, 0, CONCURRENT_STEPS);
   tcase_add_test(tc, samples_remembered);
   tcase_add_test(tc, assists_corrected_for);
