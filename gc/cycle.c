@@ -471,9 +471,18 @@ void cycle_run_beside(enum cycle_reason reason) {
   tell_it_is_over();
 }
 
+/* The collector's thread has lost the race with those that allocate. */
+static void wait_if_far_beyond(void) {
+  uint64_t excess = settings_excess();
+  if (excess > 0) collector_wait(excess);
+}
+
 /* A thread that allocates while marking runs helps it, in proportion and in short pieces, so that the heap does not
  * outgrow its goal. */
-static void help(void) { assist_pay(settings_debt(mark_bytes())); }
+static void help(void) {
+  assist_pay(settings_debt(mark_bytes()));
+  wait_if_far_beyond();
+}
 
 void cycle_run(enum cycle_reason reason) {
   ask();
@@ -486,7 +495,10 @@ void cycle_run(enum cycle_reason reason) {
     return;
   }
   workers_start(atomic_load_relaxed(&heap.live));
-  if (!should_be_beside(reason) || !collector_ask(reason)) run_here(reason);
+  if (!should_be_beside(reason) || !collector_ask(reason))
+    run_here(reason);
+  else if (reason == CYCLE_HEAP)
+    wait_if_far_beyond();
   tell_it_is_over();
 }
 

@@ -30,6 +30,8 @@
 #define SMALL_TIMES 2 /* what is live, or ... */
 #define SMALL_GROWTH (1280 * KIB)
 #define SMALL_GOAL (480 * KIB)
+#define USUAL_DIVISOR 3             /* the above are measured with this one */
+#define FAR_BEYOND (64 * MIB)       /* twice the goal, and so much: a cycle beside the program has lost the race */
 #define CONCURRENT_LEAST (64 * MIB) /* bytes to mark that justify a second marker beside the program */
 
 /* ---- arithmetic ---- */
@@ -58,8 +60,9 @@ static uint64_t goal_by_divisor(const struct pacer *p) {
   uint64_t scanned = minus(p->live, p->noscan);
   uint64_t rule = plus(plus(scanned, scanned), plus(p->noscan / 4, p->roots)) / p->divisor;
   uint64_t usual = plus(rule, min_size(rule / STEP_SHARE, STEP_MOST)) - minus(rule, RULE_LARGE) / LARGE_SHARE;
-  uint64_t growth = max_size(usual, min_size(times(p->live, SMALL_TIMES), SMALL_GROWTH));
-  return max_size(plus(p->live, growth), max_size(SMALL_GOAL, p->floor));
+  uint64_t small = mul_div(min_size(times(p->live, SMALL_TIMES), SMALL_GROWTH), USUAL_DIVISOR, p->divisor);
+  uint64_t least = max_size(mul_div(SMALL_GOAL, USUAL_DIVISOR, p->divisor), p->floor);
+  return max_size(plus(p->live, max_size(usual, small)), least);
 }
 
 static uint64_t goal_by_growth(const struct pacer *p) {
@@ -181,6 +184,10 @@ uint64_t pacer_assist_debt(const struct pacer *p, uint64_t heap_now, uint64_t ma
   uint64_t left = max_size(minus(work, marked), WORK_LEAST);
   return mul_div(left, 1024, runway(heap_now, end, hard_end)) + 1;
 }
+
+/* Where there is little to mark, no debt slows a thread that makes pages faster than they can be cleaned: the heap of a program with
+ * a few live objects grew to 4 GiB in one cycle. */
+uint64_t pacer_most(const struct pacer *p) { return plus(times(max_size(p->goal, p->start), 2), FAR_BEYOND); }
 
 /* A quarter of the processors, to the nearest (Go's background utilization). */
 unsigned pacer_markers(const struct pacer *p, unsigned cpus) {

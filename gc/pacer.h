@@ -71,6 +71,9 @@ void pacer_cycle_ended(struct pacer *p, const struct pacer_report *r);
  * further on than it is, and a program that allocates very fast doubles its heap (docs/pacing.md). */
 uint64_t pacer_assist_debt(const struct pacer *p, uint64_t heap_now, uint64_t marked);
 
+/* Bytes of heap in a cycle beside the program from which on threads do not get on before it has ended. */
+uint64_t pacer_most(const struct pacer *p);
+
 /* How many markers should run beside the program. */
 unsigned pacer_markers(const struct pacer *p, unsigned cpus);
 

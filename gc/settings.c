@@ -99,6 +99,14 @@ uint64_t settings_debt(uint64_t marked) {
   return debt;
 }
 
+uint64_t settings_excess(void) {
+  lock_settings();
+  uint64_t now = atomic_load_relaxed(&heap.live), most = pacer_most(&settings.pacer);
+  now -= min_size(settings.held, now);
+  unlock_settings();
+  return now > most ? now - most : 0;
+}
+
 void settings_postpone(void) {
   lock_settings();
   uint64_t now = atomic_load_relaxed(&heap.live);

@@ -53,6 +53,7 @@ void settings_marking_begins(uint64_t heap_now);
 unsigned settings_markers(void);
 /* What a thread of the program owes to it now (pacer_assist_debt). Anybody. */
 uint64_t settings_debt(uint64_t marked);
+uint64_t settings_excess(void); /* of the heap, beyond pacer_most */
 
 /* The cycle that is due is not wanted now: it is due again when the heap has grown by an eighth. Anybody. */
 void settings_postpone(void);

@@ -232,6 +232,7 @@ static const char letters[] =
 static void events_come_in_order(void) {
   char told[EVENTS + 1] = "";
   hold(MIB);
+  GC_gcollect(); /* none that began by itself is under way */
   GC_set_on_collection_event(note_event);
   REQUIRE(GC_get_on_collection_event() == note_event);
   GC_gcollect();

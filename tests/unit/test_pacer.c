@@ -283,7 +283,9 @@ START_TEST(debt_when_started_late) {
   ended(&p, 100 * MIB, 1);
   pacer_cycle_started(&p, 200 * MIB); /* at the goal: a tenth further */
   REQUIRE(pacer_assist_debt(&p, 202 * MIB, 0) == 0 && pacer_assist_debt(&p, 205 * MIB, 0) > 0);
+  REQUIRE(pacer_most(&p) == 2 * 200 * MIB + 64 * MIB);
   pacer_cycle_started(&p, 2000 * MIB); /* one huge object */
+  REQUIRE(pacer_most(&p) == 2 * 2000 * MIB + 64 * MIB);
   REQUIRE(pacer_assist_debt(&p, 2020 * MIB, 0) == 0 && pacer_assist_debt(&p, 2100 * MIB, 0) == 1025);
 }
 END_TEST
