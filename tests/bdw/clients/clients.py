@@ -136,7 +136,7 @@ WORKS = [
          lambda size: [["w3m", "-dump", "-cols", "100", "-T", "text/html", "page.html"]],
          {"full": 200, "bounded": 30, "stress": 1}, web_page, every=1000),
     Work("stalin/tak", "compiles and runs the benchmark tak that it ships", stalin("tak"),
-         {"full": 1000, "bounded": 1000, "stress": None}, stalin_program("tak"), made=("program.db",), filters=STALIN_TIMES, measured=1),
+         {"full": 1000, "bounded": 1000, "stress": 1000}, stalin_program("tak"), made=("program.db",), filters=STALIN_TIMES, measured=1, every=20000, limit=300),
     Work("stalin/browse", "compiles and runs the benchmark browse", stalin("browse"),
          {"full": 1000, "bounded": None, "stress": None}, stalin_program("browse"), made=("program.db",), filters=STALIN_TIMES, measured=1),
     Work("stalin/boyer", "compiles, for half a minute, and runs the benchmark boyer", stalin("boyer"),
