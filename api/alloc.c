@@ -287,26 +287,20 @@ GC_ENTRY void *gc_alloc_aligned(size_t alignment, size_t size) {
   return allocate_general(size, alignment, 0);
 }
 
-/* Takes at most `most` slots of the group, in order, and links them behind `last`. Returns the last one. Stops deferred. */
-static zero_word *link_slots(struct slot_group *g, zero_word *last, size_t most, unsigned noscan) {
-  uint64_t free = g->free;
-  for (; free != 0 && most > 0; most--, free &= free - 1) {
-    char *p = g->base + (size_t)(unsigned)__builtin_ctzll(free) * g->size;
-    if (!noscan) zeroed(p, g);
-    *last = (uintptr_t)p;
-    last = (zero_word *)(void *)p;
-  }
-  *(volatile uint64_t *)&g->free = free;
-  return last;
-}
-
 /* Stops are deferred while the list grows: no cycle can end that would miss a noscan object which only another names. */
 GC_ENTRY void *allocate_linked(size_t size, unsigned noscan, size_t most) {
-  zero_word *first = noscan ? gc_alloc_noscan(size) : gc_alloc(size);
+  zero_word *first = noscan ? gc_alloc_noscan(size) : gc_alloc(size), *last = first;
   if (first == NULL) return NULL;
   thread_defer_stops();
   struct slot_group *g = &tl_cache->group[span_class(size <= SMALL_MAX ? size_class(size) : 0, noscan)];
-  *link_slots(g, first, GC_TORTURE ? 0 : most - 1, noscan) = 0;
+  for (size_t n = 1; n < most && !GC_TORTURE; n++) {
+    zero_word *p = slot_take(g);
+    if (p == NULL) break;
+    if (!noscan) zeroed((char *)p, g);
+    *last = (uintptr_t)p;
+    last = p;
+  }
+  *last = 0;
   thread_allow_stops();
   return first;
 }
