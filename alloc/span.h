@@ -20,7 +20,7 @@
 
 /* Page descriptor, one word, published whole:
  *   bits  0-31  slot map block of the span; for a page inside a large object, the object's first page
- *   bits 32-39  span class; of a typed span, the noscan class of its size: marking's inner loop leaves both alone
+ *   bits 32-39  span class; of a typed span, the noscan class of its size: marking's inner loop reads neither
  *   bits 40-46  place of the page in its span (small classes: at most 9)
  *   bit  47     typed: what of the objects is scanned, their layouts tell (alloc/layout.h)
  *   bit  48     a page inside a large object, not its first

@@ -471,17 +471,17 @@ void cycle_run_beside(enum cycle_reason reason) {
   tell_it_is_over();
 }
 
-/* The collector's thread has lost the race with those that allocate. */
-static void wait_if_far_beyond(void) {
-  uint64_t excess = settings_excess();
+/* Far beyond its goal the collector's thread has lost the race with those that allocate. */
+static void wait_for_it(uint64_t excess) {
   if (excess > 0) collector_wait(excess);
 }
 
 /* A thread that allocates while marking runs helps it, in proportion and in short pieces, so that the heap does not
  * outgrow its goal. */
 static void help(void) {
-  assist_pay(settings_debt(mark_bytes()));
-  wait_if_far_beyond();
+  struct owed owed = settings_owed(mark_bytes());
+  assist_pay(owed.debt);
+  wait_for_it(owed.excess);
 }
 
 void cycle_run(enum cycle_reason reason) {
@@ -498,7 +498,7 @@ void cycle_run(enum cycle_reason reason) {
   if (!should_be_beside(reason) || !collector_ask(reason))
     run_here(reason);
   else if (reason == CYCLE_HEAP)
-    wait_if_far_beyond();
+    wait_for_it(settings_owed(0).excess);
   tell_it_is_over();
 }
 

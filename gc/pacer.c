@@ -186,7 +186,7 @@ uint64_t pacer_assist_debt(const struct pacer *p, uint64_t heap_now, uint64_t ma
 }
 
 /* Where there is little to mark, no debt slows a thread that makes pages faster than they can be cleaned: the heap of a program with
- * a few live objects grew to 4 GiB in one cycle. */
+ * a few live objects grew to 4 GiB in one cycle. Until a cycle has started, `start` is the last one's. */
 uint64_t pacer_most(const struct pacer *p) { return plus(times(max_size(p->goal, p->start), 2), FAR_BEYOND); }
 
 /* A quarter of the processors, to the nearest (Go's background utilization). */

@@ -42,7 +42,7 @@ struct pacer {
 /* What a cycle was like. Times in nanoseconds, sizes in bytes; zeros where nothing is known. */
 struct pacer_report {
   uint64_t live;              /* marked, births counted */
-  uint64_t noscan;            /* of these, objects without pointers */
+  uint64_t noscan;            /* of these, objects without pointers; births beside the program count as others */
   uint64_t heap_at_start;     /* when the cycle started ... */
   uint64_t heap_at_end;       /* ... and when marking ended, before live replaced it */
   uint64_t mark_ns;           /* wall time from start of marking to its end */

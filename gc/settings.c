@@ -91,20 +91,13 @@ void settings_marking_begins(uint64_t heap_now) {
   unlock_settings();
 }
 
-uint64_t settings_debt(uint64_t marked) {
-  lock_settings();
-  uint64_t now = atomic_load_relaxed(&heap.live);
-  uint64_t debt = pacer_assist_debt(&settings.pacer, now - min_size(settings.held, now), marked);
-  unlock_settings();
-  return debt;
-}
-
-uint64_t settings_excess(void) {
+struct owed settings_owed(uint64_t marked) {
   lock_settings();
   uint64_t now = atomic_load_relaxed(&heap.live), most = pacer_most(&settings.pacer);
   now -= min_size(settings.held, now);
+  struct owed owed = {pacer_assist_debt(&settings.pacer, now, marked), now > most ? now - most : 0};
   unlock_settings();
-  return now > most ? now - most : 0;
+  return owed;
 }
 
 void settings_postpone(void) {

@@ -51,9 +51,11 @@ uint64_t settings_cycles(void); /* that have ended */
 void settings_marking_begins(uint64_t heap_now);
 /* How many markers should run: of the pacer, what only who holds CYCLE writes. */
 unsigned settings_markers(void);
-/* What a thread of the program owes to it now (pacer_assist_debt). Anybody. */
-uint64_t settings_debt(uint64_t marked);
-uint64_t settings_excess(void); /* of the heap, beyond pacer_most */
+/* What a thread of the program owes to it now (pacer_assist_debt), and how many bytes of heap are beyond pacer_most. Anybody. */
+struct owed {
+  uint64_t debt, excess;
+};
+struct owed settings_owed(uint64_t marked);
 
 /* The cycle that is due is not wanted now: it is due again when the heap has grown by an eighth. Anybody. */
 void settings_postpone(void);
