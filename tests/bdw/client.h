@@ -15,31 +15,8 @@
 #include <sched.h>
 #include <stdatomic.h>
 
+#include "conceal.h"
 #include "suite.h"
-
-#define NOINLINE __attribute__((noinline))
-#define HELPER __attribute__((noinline, unused))
-
-/* A word that the compiler may neither delete nor keep in a register only. */
-typedef void *volatile root;
-
-/* The empty asm keeps the compiler from seeing that one undoes the other, and so from keeping the pointer. */
-static inline GC_word hide(const void *p) {
-  GC_word bits = ~(GC_word)p;
-  __asm__ volatile("" : "+r"(bits));
-  return bits;
-}
-static inline void *reveal(GC_word bits) {
-  __asm__ volatile("" : "+r"(bits));
-  return (void *)~bits;
-}
-
-/* Overwrites what earlier calls left below this frame. */
-static HELPER void scrub_stack(void) {
-  volatile char dead[16 * 1024];
-  for (size_t i = 0; i < sizeof dead; i++) dead[i] = 0;
-  __asm__ volatile("" : : "r"(dead) : "memory");
-}
 
 /* ---- chains ---- */
 
@@ -65,8 +42,8 @@ static HELPER struct link *chain_new(GC_word tag) {
 }
 
 /* Safe on a chain that was wrongly freed: no word is followed that is not an object. */
-static HELPER bool chain_ok(GC_word hidden, GC_word tag) {
-  struct link *l = reveal(hidden);
+static HELPER bool chain_ok(hidden head, GC_word tag) {
+  struct link *l = reveal(head);
   for (size_t i = CHAIN; i-- > 0; l = l->next)
     if (l == NULL || GC_size(l) == 0 || l->number != i || l->tag != link_tag(tag, i)) return false;
   return l == NULL;
@@ -82,9 +59,9 @@ static HELPER void churn(size_t n) {
 }
 
 /* Returns the hidden head of a chain that *held keeps. */
-static HELPER GC_word chain_hidden(GC_word tag, root *held) {
+static HELPER hidden chain_hidden(GC_word tag, root *held) {
   struct link *head = chain_new(tag);
-  GC_word h = hide(head);
+  hidden h = hide(head);
   *held = head;
   head = NULL;
   churn(100);

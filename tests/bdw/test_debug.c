@@ -95,7 +95,7 @@ END_TEST
 
 enum { OBJECTS = 400 };
 static void **volatile kept[OBJECTS];
-static GC_word hidden_kept[OBJECTS], dropped[OBJECTS], inner[OBJECTS];
+static hidden hidden_kept[OBJECTS], dropped[OBJECTS], inner[OBJECTS];
 
 static NOINLINE void make_objects(void) {
   for (size_t i = 0; i < OBJECTS; i++) {
@@ -135,7 +135,7 @@ static struct {
 static void finalize(void *obj, void *data) {
   size_t i = (size_t)(GC_word)data;
   finals.run++;
-  finals.wrong += i >= OBJECTS || finals.expected[i] != (void *)hide(obj);
+  finals.wrong += i >= OBJECTS || finals.expected[i] != (void *)hide(obj).bits;
 }
 
 static void finalize_otherwise(void *obj, void *data) {
@@ -153,7 +153,7 @@ static NOINLINE void make_finalizable(registrar *set) {
   for (GC_word i = 0; i < OBJECTS; i++) {
     GC_finalization_proc old = finalize_otherwise;
     void *old_data = &finals, *p = i % 5 == 0 ? GC_malloc(64) : GC_debug_malloc(64, "e.c", 1);
-    finals.expected[i] = (void *)hide(p);
+    finals.expected[i] = (void *)hide(p).bits;
     set(p, finalize_otherwise, &finals, &old, &old_data);
     REQUIRE(old == NULL && old_data == NULL);
     set(p, finalize, (void *)i, &old, &old_data);

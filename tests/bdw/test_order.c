@@ -36,7 +36,7 @@ static void *hold_chain(void *register_it) {
     REQUIRE(GC_get_stack_base(&base) == GC_SUCCESS && GC_register_my_thread(&base) == GC_SUCCESS);
     REQUIRE(GC_register_my_thread(&base) == GC_DUPLICATE);
   }
-  GC_word head = chain_hidden(suite_seed(), &held);
+  hidden head = chain_hidden(suite_seed(), &held);
   REQUIRE(GC_thread_is_registered());
   scrub_stack();
   sem_post(&ready);
@@ -63,7 +63,7 @@ static void known_by_the_first_call(void) { hold_in(pthread_create, hold_chain, 
 
 /* By its own name ours is found: the thread is known before it runs, and what it is given is kept. */
 static void *be_given(void *chain) {
-  const GC_word head = hide(chain);
+  const hidden head = hide(chain);
   REQUIRE(GC_thread_is_registered());
   sem_post(&ready);
   await(&go);
@@ -78,7 +78,7 @@ static void *mask_and_hold(void *unused) {
   root held;
   sigfillset(&all);
   REQUIRE(pthread_sigmask(SIG_SETMASK, &all, NULL) == 0);
-  GC_word head = chain_hidden(suite_seed(), &held);
+  hidden head = chain_hidden(suite_seed(), &held);
   REQUIRE(GC_pthread_sigmask(SIG_SETMASK, &all, NULL) == 0);
   sem_post(&ready);
   await(&go);
@@ -93,7 +93,7 @@ enum { BIRTHS = 300, AT_ONCE = 6 };
 static void *hold_nothing(void *unused) { return unused; }
 static void *live_shortly(void *unused) {
   root held;
-  GC_word head = chain_hidden(suite_seed(), &held);
+  hidden head = chain_hidden(suite_seed(), &held);
   GC_call_with_alloc_lock(hold_nothing, NULL);
   REQUIRE(chain_ok(head, suite_seed()));
   held = NULL;

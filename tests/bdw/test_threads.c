@@ -40,7 +40,7 @@ static void *collect_once(void *unused) {
 }
 
 struct hidden_chain {
-  GC_word head;
+  hidden head;
   pthread_t collector;
 };
 
@@ -125,7 +125,7 @@ static void others_run_on(void) {
   await(&holder_ready);
   REQUIRE(GC_pthread_create(&collector, NULL, collect_once, NULL) == 0);
   while (atomic_load(&begun) == before) sched_yield();
-  GC_word h = chain_hidden(tag_of(1), &held);
+  hidden h = chain_hidden(tag_of(1), &held);
   REQUIRE(chain_ok(h, tag_of(1)));
   sem_post(&holder_go);
   REQUIRE(GC_pthread_join(collector, NULL) == 0 && GC_pthread_join(holder, NULL) == 0);
@@ -167,7 +167,7 @@ static struct {
   sem_t ready, go;
   atomic_bool over;
   atomic_ulong count; /* goes up as long as the thread runs */
-  GC_word head;
+  hidden head;
 } spinner;
 
 static void spin(void) {
@@ -247,7 +247,7 @@ enum { FIBER_BYTES = 256 * 1024, VICTIMS = 500 };
 static struct {
   char *stack;
   ucontext_t here, there;
-  GC_word head, victims[VICTIMS];
+  hidden head, victims[VICTIMS];
   void (*work)(void);
 } fiber;
 
@@ -357,7 +357,7 @@ static void *poll_pipe(void *result) {
 
 static void *hold_and_block(void *unused) {
   root held;
-  GC_word head = chain_hidden(tag_of(4), &held);
+  hidden head = chain_hidden(tag_of(4), &held);
   scrub_stack();
   REQUIRE(GC_do_blocking(poll_pipe, &interrupted) == &interrupted);
   REQUIRE_MSG(chain_ok(head, tag_of(4)), "what a blocking thread held was freed");
@@ -377,7 +377,7 @@ static void blocking_is_left_alone(void) {
 
 /* The data of a blocking call are a root, as there. */
 static void *see_data(void *data) {
-  const GC_word head = hide(data);
+  const hidden head = hide(data);
   sem_post(&spinner.ready);
   await(&spinner.go);
   REQUIRE_MSG(chain_ok(head, tag_of(5)), "what was passed to a blocking call was freed");
@@ -404,7 +404,7 @@ static void *block_deeper(void *arg);
 static void *be_active(void *arg) {
   const GC_word depth = (GC_word)arg;
   root held;
-  GC_word head = chain_hidden(tag_of(depth), &held);
+  hidden head = chain_hidden(tag_of(depth), &held);
   beside_await(1);
   if (depth > 0) REQUIRE(GC_do_blocking(block_deeper, (void *)(depth - 1)) == (void *)(depth - 1));
   GC_gcollect();
@@ -422,7 +422,7 @@ static void *block_deeper(void *arg) {
 
 static void active_inside_of_blocking(void) {
   root held;
-  GC_word head = chain_hidden(tag_of(100), &held);
+  hidden head = chain_hidden(tag_of(100), &held);
   beside_begin();
   for (int i = 0; i < 5; i++) REQUIRE(GC_do_blocking(block_deeper, (void *)2) == (void *)2);
   REQUIRE(GC_call_with_gc_active(be_active, (void *)1) == (void *)1); /* it is active already */
@@ -636,13 +636,13 @@ static void what_does_nothing(void) {
 /* ---- fork ---- */
 
 /* In a child: 0 when all works. alarm ends one that hangs. */
-static int live_in_child(GC_word head, GC_word tag) {
+static int live_in_child(hidden head, GC_word tag) {
   alarm(200);
   if (!chain_ok(head, tag)) return 2;
   GC_call_with_alloc_lock(count_one, NULL);
   for (int i = 0; i < 2; i++) {
     root held;
-    GC_word h = chain_hidden(tag + 1, &held);
+    hidden h = chain_hidden(tag + 1, &held);
     GC_gcollect();
     if (!chain_ok(h, tag + 1) || !chain_ok(head, tag)) return 3;
   }
@@ -669,7 +669,7 @@ enum { FORKERS = 4 };
 static void fork_beside_lockers(bool by_hand) {
   pthread_t t[FORKERS];
   root held;
-  GC_word head = chain_hidden(tag_of(9), &held);
+  hidden head = chain_hidden(tag_of(9), &held);
   GC_set_handle_fork(by_hand ? -1 : 1);
   for (int i = 0; i < FORKERS; i++) REQUIRE(GC_pthread_create(&t[i], NULL, lock_and_allocate, NULL) == 0);
   for (int i = 0; i < 30; i++) {
@@ -708,7 +708,7 @@ static struct {
 static void *reveal_cell(void *arg) {
   GC_word h = (GC_word)stress.cell[(GC_word)arg];
   for (int i = 0; i < 3; i++) sched_yield();
-  return h == 0 ? NULL : reveal(h);
+  return h == 0 ? NULL : reveal((hidden){h});
 }
 
 static void new_weak(GC_word i) {
@@ -716,7 +716,7 @@ static void new_weak(GC_word i) {
   REQUIRE(object != NULL);
   object[1] = link_tag(i, 0);
   GC_unregister_disappearing_link(&stress.cell[i]);
-  stress.cell[i] = (void *)hide(object);
+  stress.cell[i] = (void *)hide(object).bits;
   REQUIRE(GC_general_register_disappearing_link(&stress.cell[i], object) == GC_SUCCESS);
   object = NULL;
 }
@@ -742,7 +742,8 @@ static void *yield_in_blocking(void *arg) {
 }
 static void *make_chain_actively(void *arg) {
   root held;
-  GC_word tag = (GC_word)arg, h = chain_hidden(tag, &held);
+  GC_word tag = (GC_word)arg;
+  hidden h = chain_hidden(tag, &held);
   GC_do_blocking(yield_in_blocking, NULL);
   REQUIRE(chain_ok(h, tag));
   held = NULL;
@@ -760,7 +761,7 @@ static NOINLINE void leave_and_come_back(void) {
 /* A thread that stands still may do so inside malloc, whose locks a fork needs. */
 static pthread_mutex_t fork_or_suspend = PTHREAD_MUTEX_INITIALIZER;
 
-static void fork_and_wait(GC_word head, GC_word tag) {
+static void fork_and_wait(hidden head, GC_word tag) {
   pthread_mutex_lock(&fork_or_suspend);
   pid_t child = fork();
   if (child == 0) _exit(live_in_child(head, tag));
@@ -776,7 +777,7 @@ static void *work(void *arg) {
   const GC_word me = (GC_word)arg, tag = tag_of(1000 + me);
   struct rng r = {tag};
   root held;
-  GC_word head = chain_hidden(tag, &held);
+  hidden head = chain_hidden(tag, &held);
   for (int i = 0; i < OPS; i++) {
     switch (rng_below(&r, 8)) {
       case 0: GC_do_blocking(yield_in_blocking, NULL); break;
